@@ -1,0 +1,1 @@
+"""People, teams, handles, and the credentials that let machines in. Knows nothing of events."""

@@ -1,0 +1,1 @@
+"""The writers: events become rollups exactly once, and old ones make room."""

@@ -1,0 +1,1 @@
+"""The door: what comes in is validated once, here, and refused with a reason."""

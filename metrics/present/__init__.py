@@ -1,0 +1,1 @@
+"""What people and programs see: pages, charts, live frames, exports, the JSON API."""

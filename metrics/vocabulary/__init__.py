@@ -1,0 +1,1 @@
+"""The words of the field in pure Python: engagement types, events, periods. Imports no framework."""
