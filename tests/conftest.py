@@ -1,0 +1,46 @@
+"""Real PostgreSQL and Redis for every test session, started before Django reads its settings.
+
+`TEST_DATABASE_URL` and `TEST_REDIS_URL` name servers to use instead of private ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import django
+
+from insightstrack_site import embedded
+
+# Speed: what a test session writes may be lost with the machine. The fault tests run servers with fsync on.
+QUICK_POSTGRES = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+
+_running = ExitStack()
+
+
+def _start_services() -> None:
+    var_dir = Path(tempfile.mkdtemp(prefix="insightstrack-test-"))
+    _running.callback(shutil.rmtree, var_dir, ignore_errors=True)
+    os.environ["VAR_DIR"] = str(var_dir)
+    os.environ["SECRET_KEY"] = "a secret key for tests"
+    os.environ["DATABASE_URL"] = (
+        os.environ.get("TEST_DATABASE_URL")
+        or _running.enter_context(embedded.postgres(var_dir, QUICK_POSTGRES)).url
+    )
+    os.environ["REDIS_URL"] = (
+        os.environ.get("TEST_REDIS_URL")
+        or _running.enter_context(embedded.redis(var_dir, {"appendfsync": "no"})).url
+    )
+
+
+def pytest_unconfigure() -> None:
+    _running.close()
+
+
+# At import: pytest reads this file before those in the folders below, and they import models.
+_start_services()
+os.environ["DJANGO_SETTINGS_MODULE"] = "insightstrack_site.settings"
+django.setup()
