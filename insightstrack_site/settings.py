@@ -49,7 +49,8 @@ DATABASES: dict[str, dict[str, Any]] = {
 # Web processes run each request in a thread of its own, so connections are pooled instead of kept by thread.
 _pool_size = env.int("DATABASE_POOL", default=0)
 if _pool_size:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": _pool_size, "timeout": 5}}
+    _pool = {"min_size": 1, "max_size": _pool_size, "timeout": 5}
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://localhost:6379/0")
