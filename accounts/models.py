@@ -48,6 +48,9 @@ class User(AbstractUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
     objects = UserManager()  # type: ignore[assignment,misc]  # narrower than AbstractUser's manager by design
 
+    class Meta(AbstractUser.Meta):
+        constraints = [models.UniqueConstraint(Lower("email"), name="one_user_an_email")]
+
     @property
     def initials(self) -> str:
         """One or two letters for the avatar."""
@@ -104,7 +107,9 @@ class Platform(models.TextChoices):
 def validate_time_zone(value: str) -> None:
     """Refuse a name that is not in the time zone database."""
     if value not in zoneinfo.available_timezones():
-        raise ValidationError(f"time_zone: “{value}” is not a time zone; use a name such as Europe/Copenhagen.")
+        raise ValidationError(
+            f"time_zone: “{value}” is not a time zone; use a name such as Europe/Copenhagen."
+        )
 
 
 class HandleQuerySet(models.QuerySet["Handle"]):
@@ -137,12 +142,16 @@ class Handle(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="handles")
     username = models.CharField(
         max_length=64,
-        validators=[RegexValidator(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "Use letters, digits, _ . or -, without the @.")],
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "Use letters, digits, _ . or -, without the @.")
+        ],
     )
     platform = models.CharField(max_length=10, choices=Platform.choices, default=Platform.X)
     display_name = models.CharField(max_length=120)
     colour = models.CharField(
-        max_length=7, default="#0b6e69", validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Use a colour like #0b6e69.")]
+        max_length=7,
+        default="#0b6e69",
+        validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Use a colour like #0b6e69.")],
     )
     time_zone = models.CharField(max_length=60, default="UTC", validators=[validate_time_zone])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
