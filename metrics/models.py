@@ -19,7 +19,9 @@ from metrics.vocabulary.periods import Grain
 
 def _facts_of(**options: Any) -> models.ForeignKey[Handle, Handle]:
     """A reference to the handle that costs the writer no foreign-key check."""
-    return models.ForeignKey(Handle, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", **options)
+    return models.ForeignKey(
+        Handle, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+", **options
+    )
 
 
 class Media(models.TextChoices):

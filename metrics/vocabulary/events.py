@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from metrics.vocabulary.engagements import N_TYPES
 
 TWITTER_EPOCH_MS = 1_288_834_974_657
 # Earlier Tweets were numbered one by one; from here on an id holds its time of creation.
@@ -29,3 +35,30 @@ def tweet_created_at(tweet_id: int) -> datetime:
 def snowflake_at(instant: datetime, sequence: int = 0) -> int:
     """A Tweet id whose snowflake holds this instant (to the millisecond); `sequence` < 2**22 tells ids apart."""
     return ((int(instant.timestamp() * 1000) - TWITTER_EPOCH_MS) << 22) | sequence
+
+# One accepted event as it travels through the stream: little-endian, no padding, ready for numpy.
+# `occurred_at` is in Unix microseconds; `person` is 0 where nobody was named; `type` indexes `engagements.TYPES`.
+PACKED = struct.Struct("<qqq16sqiBB")
+PACKED_DTYPE = np.dtype(
+    [
+        ("handle_id", "<i8"),
+        ("tweet_id", "<i8"),
+        ("occurred_at", "<i8"),
+        ("event_key", "V16"),
+        ("person", "<i8"),
+        ("count", "<i4"),
+        ("type", "u1"),
+        ("promoted", "u1"),
+    ]
+)
+
+
+def unpack(payload: bytes) -> npt.NDArray[np.void]:
+    """The events of a stream entry as an array of PACKED_DTYPE.
+
+    Raises ValueError when the payload is not a whole number of events or names a type that does not exist.
+    """
+    events = np.frombuffer(payload, dtype=PACKED_DTYPE)
+    if events.size == 0 or events["type"].max() >= N_TYPES or events["count"].min() < 1:
+        raise ValueError("the entry holds no events, an unknown type or a count below 1")
+    return events

@@ -1,0 +1,223 @@
+"""The Redis Streams between the door and the writers: one for each shard, one entry for each accepted batch.
+
+The only module that speaks Redis Streams. An entry's payload is a run of `events.PACKED` records. Next to each stream
+stand two counters, events added and events applied, changed in the same transactions as the stream itself: their
+difference is the backlog. An entry leaves the stream when its writer has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.lock import Lock
+from redis.retry import Retry
+
+from metrics.vocabulary.events import PACKED
+
+GROUP = "rollups"
+# A shard has one writer at a time, so its consumer needs no other name: whoever holds the lease takes over what is pending.
+CONSUMER = "writer"
+LEASE_SECONDS = 10
+
+
+class StreamUnavailableError(Exception):
+    """Redis did not take the batch; the sender may send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted batch as it lies in a shard's stream."""
+
+    id: str
+    payload: bytes
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The id as a pair of numbers that sort in stream order."""
+        return position(self.id)
+
+    @property
+    def arrived_us(self) -> int:
+        """When Redis took the batch: its milliseconds, with its sequence as microseconds, in Unix microseconds."""
+        return arrived_us(self.id)
+
+    @property
+    def events(self) -> int:
+        """How many events the batch holds."""
+        return len(self.payload) // PACKED.size
+
+
+def position(entry_id: str) -> tuple[int, int]:
+    """`"1700000000000-3"` → `(1700000000000, 3)`."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
+
+
+def arrived_us(entry_id: str) -> int:
+    """The entry's id as Unix microseconds, unique in its shard."""
+    milliseconds, sequence = position(entry_id)
+    return milliseconds * 1000 + sequence
+
+
+def shard_of(handle_id: int) -> int:
+    """The shard that carries a handle's events."""
+    return handle_id % settings.SHARDS
+
+
+def stream_key(shard: int) -> str:
+    """The Redis key of a shard's stream."""
+    return f"events:{shard}"
+
+
+def _added_key(shard: int) -> str:
+    return f"events:{shard}:added"
+
+
+def _applied_key(shard: int) -> str:
+    return f"events:{shard}:applied"
+
+
+@cache
+def client() -> redis.Redis:
+    """This process's connection pool for the writers' side."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=10, health_check_interval=30)
+
+
+def lease(shard: int) -> Lock:
+    """The right to write a shard: ends by itself when its holder dies."""
+    return client().lock(f"lease:{GROUP}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
+
+
+def open_group(shard: int) -> None:
+    """Make the shard's stream and consumer group where they do not exist."""
+    try:
+        client().xgroup_create(stream_key(shard), GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+def read(shard: int, count: int, block_ms: int | None = None, *, pending: bool = False) -> list[Entry]:
+    """Up to `count` entries: those handed out but never acknowledged (`pending`), else new ones, waiting for the first."""
+    answer: Any = client().xreadgroup(
+        GROUP, CONSUMER, {stream_key(shard): "0" if pending else ">"}, count=count, block=block_ms
+    )
+    if not answer:
+        return []
+    batches = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
+    # An entry that was deleted while pending comes back without fields.
+    return [Entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for rows in batches for entry_id, fields in _rows(rows)]
+
+
+def _rows(rows: Any) -> Iterable[tuple[bytes, dict[bytes, bytes] | None]]:
+    """redis-py nests the rows once more under its newer protocol."""
+    return rows[0] if rows and isinstance(rows[0], list) else rows
+
+
+def acknowledge(shard: int, entries: list[Entry]) -> None:
+    """Take applied (or set-aside) entries out of the stream and off the backlog."""
+    ids = [entry.id for entry in entries]
+    with client().pipeline(transaction=True) as pipe:
+        pipe.xack(stream_key(shard), GROUP, *ids)
+        pipe.xdel(stream_key(shard), *ids)
+        pipe.incrby(_applied_key(shard), sum(entry.events for entry in entries))
+        pipe.execute()
+
+
+def append(shard: int, payload: bytes) -> str:
+    """Append one batch from a synchronous caller; returns the entry's id."""
+    with client().pipeline(transaction=True) as pipe:
+        pipe.xadd(stream_key(shard), {"e": payload})
+        pipe.incrby(_added_key(shard), len(payload) // PACKED.size)
+        return str(pipe.execute()[0].decode())
+
+
+def backlog(shard: int) -> int:
+    """How many accepted events of the shard wait to be applied."""
+    added, applied = client().mget(_added_key(shard), _applied_key(shard))
+    return int(added or 0) - int(applied or 0)
+
+
+def oldest_waiting_us(shard: int) -> int | None:
+    """When the oldest entry still in the stream arrived (Unix µs); None when all is applied."""
+    rows: Any = client().xrange(stream_key(shard), count=1)
+    return arrived_us(rows[0][0].decode()) if rows else None
+
+
+class Appender:
+    """The door's side: appends the batches of many concurrent requests in one transaction with Redis.
+
+    While one transaction is under way, the next batches pile up and share the one after it: so a busy door pays for
+    one durable write many times less often than it answers.
+    """
+
+    def __init__(self) -> None:
+        self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=10, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
+        )
+        self._waiting: list[tuple[Mapping[int, bytes], asyncio.Future[dict[int, str]]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._read_at = 0.0
+        self._backlog = 0
+
+    async def append(self, parts: Mapping[int, bytes]) -> dict[int, str]:
+        """Store one batch, `{shard: payload}`, whole or not at all; returns the entry ids once Redis holds it durably."""
+        stored: asyncio.Future[dict[int, str]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((parts, stored))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await stored
+
+    async def backlog(self) -> int:
+        """Events of all shards that wait to be applied; at most half a second old."""
+        now = asyncio.get_running_loop().time()
+        if now - self._read_at > 0.5:
+            self._read_at = now
+            shards = range(settings.SHARDS)
+            keys = [*map(_added_key, shards), *map(_applied_key, shards)]
+            try:
+                values = [int(value or 0) for value in await self._redis.mget(keys)]
+            except RedisError as error:
+                self._read_at = 0.0
+                raise StreamUnavailableError(str(error)) from error
+            self._backlog = sum(values[: len(shards)]) - sum(values[len(shards) :])
+        return self._backlog
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                ids = await self._store([parts for parts, _ in batch])
+            except RedisError as error:
+                for _, stored in batch:
+                    if not stored.done():
+                        stored.set_exception(StreamUnavailableError(str(error)))
+                continue
+            for (_, stored), entry_ids in zip(batch, ids, strict=True):
+                if not stored.done():
+                    stored.set_result(entry_ids)
+
+    async def _store(self, batch: list[Mapping[int, bytes]]) -> list[dict[int, str]]:
+        added: dict[int, int] = {}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for parts in batch:
+                for shard, payload in parts.items():
+                    pipe.xadd(stream_key(shard), {"e": payload})
+                    added[shard] = added.get(shard, 0) + len(payload) // PACKED.size
+            for shard, events in added.items():
+                pipe.incrby(_added_key(shard), events)
+            answers = iter(await pipe.execute())
+        return [{shard: next(answers).decode() for shard in parts} for parts in batch]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
