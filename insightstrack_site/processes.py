@@ -18,7 +18,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 # Loaded before any fork: loading a library between fork and exec can deadlock.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Account:
 
 def die_with_parent(with_signal: signal.Signals) -> None:
     """Ask Linux to send this process `with_signal` when its parent dies, even by SIGKILL."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(with_signal))
+    if libc is not None:
+        libc.prctl(PR_SET_PDEATHSIG, int(with_signal))
 
 
 def spawn(
@@ -42,6 +42,7 @@ def spawn(
     log: Path,
     environment: Mapping[str, str] | None = None,
     account: Account | None = None,
+    folder: Path = Path("/"),
     parent_death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Start `command` as the leader of a new session, its output appended to `log`.
@@ -56,6 +57,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=folder,
             env=None if environment is None else dict(environment),
             start_new_session=True,
             user=account.uid if account else None,
