@@ -96,7 +96,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "insightstrack_site.apps.SiteStaticFilesConfig",
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
