@@ -1,12 +1,15 @@
-"""django-allauth's decisions, made for an installation that people join by invitation."""
+"""django-allauth's and django-axes' questions, answered for people who join by invitation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.adapter import DefaultAccountAdapter, get_adapter
+from django.urls import reverse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpRequest
 
 
@@ -16,3 +19,22 @@ class InvitationOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # all
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Always closed."""
         return False
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Back to the person's own page."""
+        return reverse("accounts:account")
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Leave counting wrong passwords to django-axes; allauth still counts wrong codes."""
+
+
+def attempted_email(request: HttpRequest, credentials: Mapping[str, Any] | None) -> str:
+    """The address somebody tries to sign in with, written as users are stored; django-axes counts by it."""
+    given = credentials or {}
+    email = given.get("email") or given.get("login") or request.POST.get("login", "")
+    return str(email).strip().lower()[:255]
+
+
+def client_ip(request: HttpRequest) -> str:
+    """Where the request comes from; X-Forwarded-For counts only behind TRUSTED_PROXY."""
+    return str(get_adapter(request).get_client_ip(request))

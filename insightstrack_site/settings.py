@@ -141,6 +141,8 @@ TEMPLATES = [
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
+# Pages name only hashed files; the others need no compressed twins.
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "insightstrack_site.staticfiles.ModuleManifestStorage"},
@@ -151,10 +153,11 @@ USE_I18N = True
 USE_TZ = True
 
 # --- people -----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS += ["allauth.usersessions"]
 AUTH_USER_MODEL = "accounts.User"
+# allauth's backend includes Django's; naming both would hash every wrong password twice.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -173,13 +176,25 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ALLAUTH_TRUSTED_PROXY_COUNT = int(TRUSTED_PROXY)
+# Addresses come from invitations; a code may be typed one 30-second step late.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "InsightsTrack"
+MFA_TOTP_TOLERANCE = 1
 AXES_FAILURE_LIMIT = env.int("LOGIN_FAILURE_LIMIT", default=8)
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_USERNAME_FORM_FIELD = "login"
+AXES_USERNAME_CALLABLE = "accounts.adapter.attempted_email"
+AXES_CLIENT_IP_CALLABLE = "accounts.adapter.client_ip"
+AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+# Without EMAIL_URL nothing is mailed, and the sign-in page offers no password reset.
+CAN_MAIL = bool(env.str("EMAIL_URL", default=""))
+vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", default="InsightsTrack <insightstrack@localhost>")
 
 # --- safety -----------------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
