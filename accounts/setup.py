@@ -1,6 +1,6 @@
 """The first visit to an empty installation: whoever holds the setup code becomes its owner.
 
-The code is derived from SECRET_KEY, so nothing is stored and every machine of an installation prints the same one.
+The code is derived from SECRET_KEY: nothing is stored, and all its machines print the same one.
 It opens only while there is no user, so it works once.
 """
 
@@ -47,7 +47,7 @@ def _bare(code: str) -> str:
 
 @transaction.atomic
 def found(form: SetupForm) -> User:
-    """Make the owner, who may use Django admin too, the team and the first handle; AlreadySetUpError when late."""
+    """Make the owner, who may use Django admin too, the team and the handle; AlreadySetUpError when late."""
     # Any row that every migrated database has will do to let only one founder in at a time.
     ContentType.objects.select_for_update().get(app_label="accounts", model="user")
     if not is_empty_installation():

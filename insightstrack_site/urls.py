@@ -7,7 +7,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("accounts.auth_urls")),
     path("settings/", include("accounts.urls")),
     path("", include("insightstrack_site.health")),
     path("", include("metrics.urls")),

@@ -44,3 +44,16 @@ def pytest_unconfigure() -> None:
 _start_services()
 os.environ["DJANGO_SETTINGS_MODULE"] = "insightstrack_site.settings"
 django.setup()
+
+from tests.cast import (  # noqa: E402  # models can be imported only now
+    acme,
+    alice,
+    bob,
+    charlie,
+    ingest_token,
+    northwind,
+    read_token,
+    token,
+)
+
+__all__ = ["acme", "alice", "bob", "charlie", "ingest_token", "northwind", "read_token", "token"]
