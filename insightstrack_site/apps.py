@@ -8,4 +8,4 @@ from django.contrib.staticfiles.apps import StaticFilesConfig
 class SiteStaticFilesConfig(StaticFilesConfig):
     """Static files without the extensions of htmx: unused, and types in their comments look like imports."""
 
-    ignore_patterns = [*StaticFilesConfig.ignore_patterns, "hx-*.js"]
+    ignore_patterns = [*StaticFilesConfig.ignore_patterns, "hx-*.js", "redoc*"]

@@ -67,9 +67,9 @@ class Console:
     def show_news(self) -> None:
         """Print what is alarming in the lines that came since the last call."""
         for followed in self._followed:
-            for line in followed.fresh_lines():
+            for line in (_COLOURS.sub("", coloured) for coloured in followed.fresh_lines()):
                 if _ALARMING.search(line) and not _HOST_HINTS.search(line):
-                    self.say(f"{followed.name}: {_COLOURS.sub('', line).strip()[:400]}")
+                    self.say(f"{followed.name}: {line.strip()[:400]}")
 
 
 def last_lines(path: Path, count: int = 15) -> list[str]:

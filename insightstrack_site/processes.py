@@ -13,10 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+import psutil
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Loaded before any fork: loading a library between fork and exec can deadlock.
 libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -108,3 +111,18 @@ def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.05)
             return False
         time.sleep(every)
     return True
+
+
+def adopt_orphans() -> None:
+    """Make descendants whose parent has died children of this process: `end_descendants` then finds them."""
+    if libc is not None:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants(seconds: float = 1.0) -> None:
+    """Kill and bury every process that descends from this one: the last thing that a supervisor does."""
+    descendants = psutil.Process().children(recursive=True)
+    for process in descendants:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(descendants, timeout=seconds)

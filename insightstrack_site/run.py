@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from insightstrack_site import embedded, preflight
+from insightstrack_site import embedded, preflight, processes
 from insightstrack_site.console import Console, last_lines
 from insightstrack_site.preflight import StartRefusedError
 from insightstrack_site.supervisor import Program, Supervisor
@@ -83,6 +83,7 @@ def _number(name: str, default: int, largest: int) -> int:
 def main() -> int:
     """Run until stopped; the exit code is 0 after an orderly stop."""
     console = Console()
+    processes.adopt_orphans()
     try:
         plan = Plan.from_environment()
         with preflight.hold_lock(plan.var_dir, plan.url):
@@ -91,6 +92,8 @@ def main() -> int:
         console.say(str(refusal))
     except OSError as error:
         console.say(f"Cannot start: {error}")
+    finally:
+        processes.end_descendants()
     return 1
 
 

@@ -6,19 +6,14 @@ alarming in their logs.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
-
-import psutil
 
 from insightstrack_site import processes
 from insightstrack_site.console import Console
@@ -27,7 +22,6 @@ LOOK_EVERY = 0.2  # seconds
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between restarts
 STEADY_AFTER = 60.0  # a child that ran this long has recovered
 WORK_GRACE, SERVICE_GRACE = 4.0, 4.5  # seconds to end in order before being killed; together under ten
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Supervised(Protocol):
@@ -90,7 +84,6 @@ class Supervisor:
         self.console = console
         self.stopping = False
         self._watched: list[_Watch] = []
-        _adopt_orphans()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
 
@@ -141,15 +134,19 @@ class Supervisor:
             f"{watch.child.name}: ended ({_how(process.returncode)}); starts again in {watch.pause():.1f} s"
         )
 
-    def stop(self) -> None:
-        """End all children: first the programs, together, then the services; nothing stays behind."""
+    @property
+    def children(self) -> list[Supervised]:
+        """Everything that was added, in that order."""
+        return [watch.child for watch in self._watched]
+
+    def stop(self, grace: float = WORK_GRACE) -> None:
+        """End all children: first the programs, together, then the services."""
         self.stopping = True
-        _end(watch.child for watch in self._watched if not watch.is_service and watch.start_at is None)
+        _end((watch.child for watch in self._watched if not watch.is_service), grace)
         _end((watch.child for watch in self._watched if watch.is_service), SERVICE_GRACE)
-        _bury_orphans()
 
 
-def _end(children: Iterable[Supervised], grace: float = WORK_GRACE) -> None:
+def _end(children: Iterable[Supervised], grace: float) -> None:
     running = [
         (child.process, child.stop_signal)
         for child in children
@@ -165,22 +162,3 @@ def _end(children: Iterable[Supervised], grace: float = WORK_GRACE) -> None:
 
 def _how(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _adopt_orphans() -> None:
-    """Make grandchildren whose parent died ours, so that we can bury them (Linux)."""
-    if processes.libc is not None:
-        processes.libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _bury_orphans() -> None:
-    if sys.platform != "linux":
-        return
-    for orphan in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            orphan.kill()
-    deadline = time.monotonic() + 1.0
-    with suppress(ChildProcessError):
-        while time.monotonic() < deadline:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.02)
