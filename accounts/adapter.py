@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.adapter import DefaultAccountAdapter, get_adapter
+from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def attempted_email(request: HttpRequest, credentials: Mapping[str, Any] | None)
     return str(email).strip().lower()[:255]
 
 
-def client_ip(request: HttpRequest) -> str:
-    """Where the request comes from; X-Forwarded-For counts only behind TRUSTED_PROXY."""
-    return str(get_adapter(request).get_client_ip(request))
+def client_ip(request: HttpRequest) -> str | None:
+    """Where the request comes from; X-Forwarded-For counts only behind TRUSTED_PROXY. None if unknown."""
+    try:
+        return str(get_adapter(request).get_client_ip(request))
+    except PermissionDenied:
+        return None
