@@ -53,7 +53,7 @@ def has_people() -> bool:
 def collect_static() -> None:
     """Collect, hash and compress the static files, unless they are what they were the last time."""
     stamp = Path(settings.VAR_DIR) / "static.stamp"
-    now = _fingerprint()
+    now = fingerprint()
     if stamp.exists() and stamp.read_text() == now and (settings.STATIC_ROOT / "staticfiles.json").exists():
         return
     print("Collecting static files …", file=sys.stderr, flush=True)  # noqa: T201  progress for the supervisor
@@ -61,7 +61,7 @@ def collect_static() -> None:
     stamp.write_text(now)
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Names, sizes and times of every source file, and of the settings that say what becomes of them."""
     digest = hashlib.sha256(repr(settings.STORAGES).encode())
     for finder in get_finders():

@@ -253,7 +253,7 @@ def wait_until_ready(plan: Plan, supervisor: Supervisor) -> bool:
 def _readiness(url: str) -> tuple[bool, str]:
     """Ask the readiness page: whether all is well, else what is not."""
     try:
-        with urllib.request.urlopen(url, timeout=3) as response:  # noqa: S310  http on this machine
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  http on this machine
             return response.status == 200, ""
     except urllib.error.HTTPError as error:
         with error:

@@ -21,7 +21,7 @@ from insightstrack_site.console import Console
 LOOK_EVERY = 0.2  # seconds
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between restarts
 STEADY_AFTER = 60.0  # a child that ran this long has recovered
-WORK_GRACE, SERVICE_GRACE = 4.0, 4.5  # seconds to end in order before being killed; together under ten
+WORK_GRACE, SERVICE_GRACE = 3.5, 4.0  # seconds to end in order before being killed; together under ten
 
 
 class Supervised(Protocol):

@@ -45,6 +45,7 @@ _start_services()
 os.environ["DJANGO_SETTINGS_MODULE"] = "insightstrack_site.settings"
 django.setup()
 
+from tests import static_files  # noqa: E402
 from tests.cast import (  # noqa: E402  # models can be imported only now
     acme,
     alice,
@@ -55,5 +56,7 @@ from tests.cast import (  # noqa: E402  # models can be imported only now
     read_token,
     token,
 )
+
+static_files.provide()
 
 __all__ = ["acme", "alice", "bob", "charlie", "ingest_token", "northwind", "read_token", "token"]

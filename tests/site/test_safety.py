@@ -1,0 +1,79 @@
+"""Safe by default: headers, cookies, and no secret where it does not belong."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+SHOW = """
+import json, django
+django.setup()
+from django.conf import settings
+names = ("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "SECURE_HSTS_SECONDS", "SECURE_PROXY_SSL_HEADER",
+         "SESSION_COOKIE_SECURE", "SESSION_COOKIE_HTTPONLY", "CSRF_COOKIE_SECURE")
+print(json.dumps({name: getattr(settings, name) for name in names}))
+"""
+
+
+def settings_with(**variables: str) -> dict[str, object]:
+    """The settings of a fresh process with these variables; an empty one is unset."""
+    environment = {**os.environ, **variables}
+    told = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        env={name: value for name, value in environment.items() if value},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: dict[str, object] = json.loads(told.stdout)
+    return found
+
+
+@pytest.mark.django_db
+def test_it_allows_no_inline_script(client: Client) -> None:
+    policy = client.get("/accounts/login/").headers["Content-Security-Policy"]
+    directives = {part.split()[0]: part.split()[1:] for part in policy.split(";") if part.strip()}
+    assert directives["script-src"] == ["'self'"]
+    assert directives["object-src"] == ["'none'"]
+    assert directives["frame-ancestors"] == ["'none'"]
+    assert "'unsafe-eval'" not in policy
+
+
+@pytest.mark.django_db
+def test_it_sends_no_page_into_frames_and_no_referrer_abroad(client: Client) -> None:
+    headers = client.get("/accounts/login/").headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_it_is_safe_without_any_setting() -> None:
+    found = settings_with(TRUSTED_PROXY="", ALLOWED_HOSTS="")
+    assert found["DEBUG"] is False
+    assert found["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
+    assert found["SESSION_COOKIE_HTTPONLY"] is True
+    # Without HTTPS, a secure cookie would lock everybody out of http://localhost.
+    assert found["SESSION_COOKIE_SECURE"] is False
+    assert found["SECURE_PROXY_SSL_HEADER"] is None
+
+
+def test_it_secures_cookies_behind_a_trusted_proxy() -> None:
+    found = settings_with(TRUSTED_PROXY="1", PUBLIC_URL="https://stats.example")
+    assert found["SESSION_COOKIE_SECURE"] is True
+    assert found["CSRF_COOKIE_SECURE"] is True
+    assert isinstance(found["SECURE_HSTS_SECONDS"], int)
+    assert found["SECURE_HSTS_SECONDS"] > 0
+
+
+def test_it_makes_one_secret_key_for_its_owner_only(tmp_path: Path) -> None:
+    first = settings_with(SECRET_KEY="", VAR_DIR=str(tmp_path))["SECRET_KEY"]
+    again = settings_with(SECRET_KEY="", VAR_DIR=str(tmp_path))["SECRET_KEY"]
+    assert first == again
+    assert len(str(first)) >= 50
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
