@@ -1,4 +1,4 @@
-"""The Celery application: work is named in `metrics.tasks`, configured by settings that start with CELERY_."""
+"""The Celery application: work is named in `metrics.tasks`, set up by settings that begin with CELERY_."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ app.autodiscover_tasks()
 
 @worker_process_init.connect
 def end_with_the_worker(**_options: object) -> None:
-    """A pool process in the middle of a long task would not notice that its worker was killed, and write on."""
+    """A pool process in a long task would not notice that its worker was killed, and would write on."""
     processes.die_with_parent(signal.SIGKILL)

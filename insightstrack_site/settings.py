@@ -17,7 +17,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).absolute()
 # The supervisor writes where its embedded services listen, so that any other terminal's manage.py finds them.
-environ.Env.read_env(str(VAR_DIR / "services.env"), overwrite=False) if (VAR_DIR / "services.env").exists() else None
+if (VAR_DIR / "services.env").exists():
+    environ.Env.read_env(str(VAR_DIR / "services.env"), overwrite=False)
 
 
 def _made_once(path: Path) -> str:
@@ -32,7 +33,7 @@ def _made_once(path: Path) -> str:
     return path.read_text().strip()
 
 
-# --- the installation -------------------------------------------------------------------------------------------------
+# --- the installation ---------------------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="") or _made_once(VAR_DIR / "secret_key")
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -42,7 +43,7 @@ TRUSTED_PROXY = env.bool("TRUSTED_PROXY", default=False)
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if TRUSTED_PROXY else []
 
-# --- data -------------------------------------------------------------------------------------------------------------
+# --- data ---------------------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db("DATABASE_URL", default="postgresql://localhost/insightstrack")
 }
@@ -51,6 +52,8 @@ _pool_size = env.int("DATABASE_POOL", default=0)
 if _pool_size:
     _pool = {"min_size": 1, "max_size": _pool_size, "timeout": 5}
     DATABASES["default"].setdefault("OPTIONS", {})["pool"] = _pool
+# A connection that a restart of the database has broken is replaced, not handed to a request.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://localhost:6379/0")
@@ -63,7 +66,7 @@ CHANNEL_LAYERS = {
     }
 }
 
-# --- ingest and aggregation -------------------------------------------------------------------------------------------
+# --- ingest and aggregation ---------------------------------------------------------------------------------
 SHARDS = env.int("SHARDS", default=2)
 BATCH_EVENTS = env.int("BATCH_EVENTS", default=10_000)
 BACKLOG_LIMIT = env.int("BACKLOG_LIMIT", default=3_000_000)
@@ -73,7 +76,7 @@ EVENT_DAYS = env.int("EVENT_DAYS", default=35)
 MINUTE_DAYS = env.int("MINUTE_DAYS", default=35)
 LIVE_INTERVAL_MS = env.int("LIVE_INTERVAL_MS", default=200)
 
-# --- Celery -----------------------------------------------------------------------------------------------------------
+# --- Celery -------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = (
     REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
     if REDIS_URL.startswith("unix://")
@@ -87,7 +90,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "visibility_timeout
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 
-# --- applications -----------------------------------------------------------------------------------------------------
+# --- applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
     "django.contrib.admin",
@@ -152,7 +155,7 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# --- people -----------------------------------------------------------------------------------------------------------
+# --- people -------------------------------------------------------------------------------------------------
 INSTALLED_APPS += ["allauth.usersessions"]
 AUTH_USER_MODEL = "accounts.User"
 # allauth's backend includes Django's; naming both would hash every wrong password twice.
@@ -196,7 +199,7 @@ CAN_MAIL = bool(env.str("EMAIL_URL", default=""))
 vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
 DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", default="InsightsTrack <insightstrack@localhost>")
 
-# --- safety -----------------------------------------------------------------------------------------------------------
+# --- safety -------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -219,7 +222,7 @@ if TRUSTED_PROXY:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
-# --- logs -------------------------------------------------------------------------------------------------------------
+# --- logs ---------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING = {
     "version": 1,
