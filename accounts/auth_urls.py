@@ -9,6 +9,8 @@ from accounts.views.entrance import MailedResetView, SignInView
 
 urlpatterns = [
     path("login/", SignInView.as_view(), name="account_login"),
+    # Always closed; allauth's mail to unknown addresses needs the name.
+    path("signup/", views.signup, name="account_signup"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
