@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
+# Compiled by all cores at once after the install; a package's template that is no valid Python is no failure.
+COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 # The lock lists every package with its hash, dependencies included; nothing outside it is installed.
 INSTALL := $(PIP) install --no-deps --require-hashes --no-compile --progress-bar off --root-user-action ignore
 
@@ -67,9 +69,11 @@ $(BIN)/python:
 $(VENV)/runtime.stamp: requirements.lock | $(BIN)/python
 	@echo "Installing the packages of requirements.lock into $(VENV) …"
 	@$(INSTALL) -r requirements.lock
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/test.stamp: tests/requirements.lock | $(BIN)/python
 	@echo "Installing the packages of tests/requirements.lock into $(VENV) …"
 	@$(INSTALL) -r tests/requirements.lock
+	@$(COMPILE)
 	@touch $(VENV)/runtime.stamp $@
