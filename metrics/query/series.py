@@ -1,0 +1,156 @@
+"""Counts by display bucket, read from the rollups: exact, and their sum is the period's total."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.db import connection, transaction
+
+from metrics.models import TweetRollup
+from metrics.vocabulary.engagements import N_TYPES, NAMES
+from metrics.vocabulary.periods import EPOCH, Grain, cover_buckets, display_edges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from metrics.vocabulary.engagements import Counts
+    from metrics.vocabulary.periods import DisplayGrain, Period, Piece
+
+SUMS = ", ".join(f"sum(rollup.{name})::bigint" for name in NAMES)
+
+
+def load_sql(name: str, **parts: str) -> str:
+    """A statement from its file in this package, with its {parts} filled in."""
+    return (Path(__file__).parent / name).read_text().format(**parts)
+
+
+_HANDLE_SUMS = load_sql("handle_sums.sql", sums=SUMS)
+_TWEET_SUMS = load_sql("tweet_sums.sql", sums=SUMS)
+_COHORT_SUMS = load_sql("cohort_sums.sql", sums=SUMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Counts of n display buckets: their starts (UTC) and an int64[n, 2, 26]."""
+
+    starts: tuple[datetime, ...]
+    counts: Counts
+
+    @property
+    def totals(self) -> Counts:
+        """int64[2, 26]: the sum over all buckets."""
+        return np.asarray(self.counts.sum(axis=0), dtype=np.int64)
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """All queries inside see the same moment. Inside a caller's transaction, the caller's isolation holds."""
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def handle_series(handle_id: int, period: Period, grain: DisplayGrain, zone: ZoneInfo) -> Series:
+    """What happened to all of a handle's Tweets, by display bucket."""
+    edges = display_edges(period, grain, zone)
+    return Series(tuple(edges[:-1]), _handle_counts(handle_id, edges))
+
+
+def handle_totals(handle_id: int, period: Period) -> Counts:
+    """int64[2, 26]: what happened to all of a handle's Tweets in a period of whole minutes."""
+    return np.asarray(_handle_counts(handle_id, [period.since, period.until])[0], dtype=np.int64)
+
+
+def tweet_series(
+    handle_id: int, tweet_ids: Sequence[int], period: Period, grain: DisplayGrain, zone: ZoneInfo
+) -> dict[int, Series]:
+    """A series for each Tweet asked for, by id; all zero for one that is unknown or not the handle's."""
+    edges = display_edges(period, grain, zone)
+    counts = _tweet_counts(handle_id, tweet_ids, edges)
+    starts = tuple(edges[:-1])
+    return {tweet_id: Series(starts, counts[place]) for place, tweet_id in enumerate(tweet_ids)}
+
+
+def tweet_totals(handle_id: int, tweet_ids: Sequence[int], period: Period) -> dict[int, Counts]:
+    """int64[2, 26] for each Tweet asked for: what happened to it in a period of whole minutes."""
+    counts = _tweet_counts(handle_id, tweet_ids, [period.since, period.until])
+    return {tweet_id: counts[place, 0] for place, tweet_id in enumerate(tweet_ids)}
+
+
+def tweet_lifetimes(handle_id: int, tweet_ids: Sequence[int]) -> dict[int, Counts]:
+    """int64[2, 26] for each Tweet asked for: all that ever happened to it."""
+    lifetimes = {tweet_id: np.zeros((2, N_TYPES), dtype=np.int64) for tweet_id in tweet_ids}
+    rows = TweetRollup.objects.filter(
+        handle_id=handle_id, tweet_id__in=list(lifetimes), grain=Grain.LIFETIME, start=EPOCH
+    ).values_list("tweet_id", "promoted", *NAMES)
+    for tweet_id, promoted, *counts in rows:
+        lifetimes[tweet_id][int(promoted)] = counts
+    return lifetimes
+
+
+def cohort_series(handle_id: int, period: Period, grain: DisplayGrain, zone: ZoneInfo) -> Series:
+    """The lifetime counts of the Tweets created in the period, by display bucket of their creation."""
+    edges = display_edges(period, grain, zone)
+    return Series(tuple(edges[:-1]), _cohort_counts(handle_id, edges))
+
+
+def cohort_totals(handle_id: int, period: Period) -> Counts:
+    """int64[2, 26]: the lifetime counts of the Tweets created in the period."""
+    return np.asarray(_cohort_counts(handle_id, [period.since, period.until])[0], dtype=np.int64)
+
+
+def _handle_counts(handle_id: int, edges: list[datetime]) -> Counts:
+    counts = np.zeros((len(edges) - 1, 2, N_TYPES), dtype=np.int64)
+    for params in piece_params(cover_buckets(edges)):
+        for bucket, promoted, *sums in fetch(_HANDLE_SUMS, handle_id=handle_id, edges=edges, **params):
+            counts[bucket, int(promoted)] += sums
+    return counts
+
+
+def _tweet_counts(handle_id: int, tweet_ids: Sequence[int], edges: list[datetime]) -> Counts:
+    """int64[tweets, buckets, 2, 26]."""
+    places = {tweet_id: place for place, tweet_id in enumerate(tweet_ids)}
+    counts = np.zeros((len(tweet_ids), len(edges) - 1, 2, N_TYPES), dtype=np.int64)
+    given: dict[str, Any] = {"handle_id": handle_id, "tweet_ids": list(tweet_ids), "edges": edges}
+    for params in piece_params(cover_buckets(edges)):
+        for tweet_id, bucket, promoted, *sums in fetch(_TWEET_SUMS, **given, **params):
+            counts[places[tweet_id], bucket, int(promoted)] += sums
+    return counts
+
+
+def _cohort_counts(handle_id: int, edges: list[datetime]) -> Counts:
+    counts = np.zeros((len(edges) - 1, 2, N_TYPES), dtype=np.int64)
+    given = {"handle_id": handle_id, "edges": edges, "since": edges[0], "until": edges[-1]}
+    for bucket, promoted, *sums in fetch(_COHORT_SUMS, grain=Grain.LIFETIME.value, **given):
+        counts[bucket, int(promoted)] += sums
+    return counts
+
+
+def piece_params(pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
+    """The parameters of one query for each storage grain among the pieces."""
+    by_grain = attrgetter("grain")
+    for grain, group in groupby(sorted(pieces, key=by_grain), key=by_grain):
+        some = list(group)
+        sinces, untils = [piece.since for piece in some], [piece.until for piece in some]
+        bounds = {"since": min(sinces), "until": max(untils)}
+        yield {"grain": grain.value, "sinces": sinces, "untils": untils, **bounds}
+
+
+def fetch(sql: str, **params: Any) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
