@@ -1,15 +1,15 @@
 """Fits the kernel to real cascades; `fitted` holds what `fit` found in fifty of them.
 
-1. `flat` comes from reaction times: in cascades whose author has more followers than all Retweeters together,
-   the first hour's Retweets answer the author. The likelihood of their delays under "flat, then a power" is
-   maximised, every cascade weighing the same. (The whole cascades' likelihood cannot tell it: where attention
-   rises for outside reasons, it prefers ever shorter memories.)
-2. `theta`, the daily rhythm, and the power of the follower count that makes an audience maximise the likelihood
-   of the Retweets a minute over all cascades, as a Poisson process of intensity
-   `ratio * exp(-age / fades_after) * rhythm * sum(audience * kernel)`. A cascade's `ratio` has a closed form and
-   its `fades_after` is searched on a grid.
-3. The lives (root, ratio, fades_after), one a cascade, are what step 2 found, and the relative audiences of all
-   Retweeters give the quantile table.
+1. `flat` comes from reaction times: in cascades whose author has more followers than all Retweeters
+   together, the first hour's Retweets answer the author. The likelihood of their delays under "flat, then a
+   power" is maximised, every cascade weighing the same. (The whole cascades' likelihood cannot tell it: where
+   attention rises for outside reasons, it prefers ever shorter memories.)
+2. `theta`, the daily rhythm, and the power of the follower count that makes an audience maximise the
+   likelihood of the Retweets a minute over all cascades, as a Poisson process of intensity
+   `ratio * exp(-age / fades_after) * rhythm * sum(audience * kernel)`. A cascade's `ratio` has a closed form
+   and its `fades_after` is searched on a grid.
+3. The lives (root, ratio, fades_after), one a cascade, are what step 2 found, and the relative audiences of
+   all Retweeters give the quantile table.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _audience(cascades: Sequence[Cascade], exponent: float) -> Audience:
 def _climb(
     value: Callable[[Floats], float], start: Floats, steps: Floats, until: float
 ) -> tuple[Floats, float]:
-    """Compass search: take the step that helps, halve all steps when none does, end at `until` of the first."""
+    """Compass search: take the step that helps; halve all when none does, down to `until` of the first."""
     best, height, scale = start, value(start), 1.0
     while scale > until:
         moved = False
