@@ -17,6 +17,7 @@ import django
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
+from django.urls import reverse
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def main() -> None:
     if options.demo:
         call_command("create_demo")
     elif not has_people():
+        where = settings.PUBLIC_URL.rstrip("/") + reverse("accounts:setup")
+        print(f"Nobody can sign in yet: open {where} and enter this code:", flush=True)  # noqa: T201
         call_command("setup_code")
 
 

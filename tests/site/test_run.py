@@ -97,6 +97,7 @@ def installation() -> Iterator[Installation]:
 
 def test_it_says_where_it_runs_and_how_to_begin(installation: Installation) -> None:
     assert f"InsightsTrack runs at http://localhost:{installation.port}/" in installation.said
+    assert f"open http://localhost:{installation.port}/settings/setup/ and enter" in installation.said
     assert re.search(r"([A-Z0-9]{4}-){3,}[A-Z0-9]{4}", installation.said)
     assert installation.is_ready()
 
