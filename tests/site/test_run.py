@@ -50,10 +50,10 @@ class Installation:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def leader(self, words: str) -> psutil.Process | None:
-        """The direct child of the supervisor whose command line holds these words."""
+        """The supervisor's own child (no orphan that it adopted) whose command line holds these words."""
         for child in psutil.Process(self.process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if words in " ".join(child.cmdline()):
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if words in " ".join(child.cmdline()) and os.getpgid(child.pid) == child.pid:
                     return child
         return None
 
