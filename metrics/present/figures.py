@@ -1,7 +1,7 @@
 """How numbers are written, the same here as in `static/js/numbers.js`.
 
-Thousands have separators, minus signs are true ones, a narrow space stands before % and unit letters. Rounding is half
-away from zero on the shortest decimal form of a number, which is what browsers do.
+Thousands have separators, minus signs are true ones, a narrow space stands before % and unit letters.
+Rounding is half away from zero on the shortest decimal form of a number, which is what browsers do.
 """
 
 from __future__ import annotations

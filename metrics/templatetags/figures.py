@@ -1,12 +1,14 @@
-"""`{% load figures %}`: the number formats of `metrics.present.figures` as filters, and the words for an age."""
+"""`{% load figures %}`: the number formats of `metrics.present.figures` as filters, and words for an age."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 
 from django import template
 
 from metrics.present import figures
+from metrics.query.report import TweetRow
+from metrics.vocabulary.engagements import METRICS
 
 register = template.Library()
 for _format in (
@@ -24,18 +26,6 @@ for _format in (
 
 
 @register.filter
-def unix(instant: datetime) -> int:
-    """Seconds since the epoch."""
-    return int(instant.timestamp())
-
-
-@register.filter
-def in_zone(instant: datetime, zone: tzinfo) -> datetime:
-    """The instant as a clock in the zone shows it."""
-    return instant.astimezone(zone)
-
-
-@register.filter
 def age(instant: datetime, now: datetime | None = None) -> str:
     """How old something is, in at most two units: "38 min", "2 h 14 min", "3 d"."""
     seconds = max(0, int(((now or datetime.now(UTC)) - instant).total_seconds()))
@@ -48,3 +38,40 @@ def age(instant: datetime, now: datetime | None = None) -> str:
         rest = minutes % 60
         return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
     return f"{days:,} d"
+
+
+@register.filter
+def lost(count: int) -> str:
+    """What was taken back, with its sign."""
+    return figures.count(-count) if count else "0"
+
+
+@register.filter
+def zone_name(key: str) -> str:
+    """A time zone's name as people write it."""
+    return key.replace("_", " ")
+
+
+@register.filter
+def ink_on(colour: str) -> str:
+    """White or near-black: whichever reads better on a colour like #0b6e69 (WCAG's relative luminance)."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#ffffff" if luminance < 0.18 else "#15181b"
+
+
+@register.filter
+def cell(row: TweetRow, name: str) -> str:
+    """One figure of a Tweet in a list, under the name of a metric, `rate` or `engagement_rate`."""
+    if name == "rate":
+        return figures.rate(row.rate_per_minute)
+    if name == "engagement_rate":
+        return figures.percent(row.engagement_rate)
+    return figures.count(int(METRICS[name].of(row.totals).sum()))
+
+
+@register.filter
+def type_label(name: str) -> str:
+    """What people call an engagement type."""
+    return METRICS[name].label
