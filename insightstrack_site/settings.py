@@ -89,6 +89,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "visibility_timeout": 600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "writers": {"task": "metrics.tasks.beat", "schedule": 3.0, "options": {"expires": 10}},
+    "retention": {"task": "metrics.tasks.retention", "schedule": 3600.0, "options": {"expires": 3600}},
+}
 
 # --- applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -143,6 +147,11 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "insightstrack_site.staticfiles.PlotlyFinder",
+]
 STATIC_ROOT = VAR_DIR / "static"
 # Pages name only hashed files; the others need no compressed twins.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
