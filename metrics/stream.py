@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from metrics.vocabulary.events import PACKED
 
+Lease = Lock
 GROUP = "rollups"
 # A shard has one writer at a time, so its consumer needs no other name: whoever holds the lease takes over what is pending.
 CONSUMER = "writer"
@@ -73,6 +74,13 @@ def shard_of(handle_id: int) -> int:
     return handle_id % settings.SHARDS
 
 
+def shards() -> list[int]:
+    """Every shard that needs a writer: the configured ones, and former ones whose entries are not yet applied."""
+    keys = client().scan_iter(match="events:*[0-9]", _type="stream")
+    former = {int(key.rpartition(b":")[2]) for key in keys}
+    return sorted({*range(settings.SHARDS), *(shard for shard in former if backlog(shard))})
+
+
 def stream_key(shard: int) -> str:
     """The Redis key of a shard's stream."""
     return f"events:{shard}"
@@ -115,7 +123,9 @@ def read(shard: int, count: int, block_ms: int | None = None, *, pending: bool =
         return []
     batches = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
     # An entry that was deleted while pending comes back without fields.
-    return [Entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for rows in batches for entry_id, fields in _rows(rows)]
+    return [
+        Entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for rows in batches for entry_id, fields in _rows(rows)
+    ]
 
 
 def _rows(rows: Any) -> Iterable[tuple[bytes, dict[bytes, bytes] | None]]:

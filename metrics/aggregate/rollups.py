@@ -45,7 +45,10 @@ _COPY_FIELDS = (
 )
 # A binary COPY row is the number of fields, then each field's length and bytes: with fixed widths, a numpy record.
 _COPY_DTYPE = np.dtype(
-    [("fields", ">i2"), *((part, kind) for name, kind in _COPY_FIELDS for part, kind in ((f"{name}#", ">i4"), (name, kind)))]
+    [
+        ("fields", ">i2"),
+        *((part, kind) for name, kind in _COPY_FIELDS for part, kind in ((f"{name}#", ">i4"), (name, kind))),
+    ]
 )
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
@@ -170,7 +173,9 @@ def ensure_partitions(batch: Batch) -> None:
     """Make the days of events and minutes that the batch needs."""
     if not len(batch):
         return
-    days = [date(1970, 1, 1) + timedelta(days=int(day)) for day in np.unique(batch["occurred_at"] // (86_400 * 1_000_000))]
+    days = [
+        date(1970, 1, 1) + timedelta(days=int(day)) for day in np.unique(batch["occurred_at"] // (86_400 * 1_000_000))
+    ]
     partitions.ensure(partitions.EVENTS, days)
     since = minutes_since().date()
     for table in partitions.MINUTES:
@@ -231,7 +236,9 @@ def _set_aside(shard: int, entry: stream.Entry, error: Exception) -> None:
     """Keep a poisoned entry where an admin sees it, and let the stream move on."""
     log.error("entry_set_aside", shard=shard, entry=entry.id, error=str(error))
     SetAsideEntry.objects.get_or_create(
-        shard=shard, entry=entry.id, defaults={"payload": entry.payload, "error": f"{type(error).__name__}: {error}"}
+        shard=shard,
+        entry=entry.id,
+        defaults={"payload": entry.payload, "error": f"{type(error).__name__}: {error}"},
     )
 
 
@@ -259,4 +266,3 @@ def _constants() -> dict[str, Any]:
         "first_tweet_at": vocabulary.FIRST_TWEET_AT,
         "twitter_epoch_ms": vocabulary.TWITTER_EPOCH_MS,
     }
-

@@ -36,6 +36,7 @@ def snowflake_at(instant: datetime, sequence: int = 0) -> int:
     """A Tweet id whose snowflake holds this instant (to the millisecond); `sequence` < 2**22 tells ids apart."""
     return ((int(instant.timestamp() * 1000) - TWITTER_EPOCH_MS) << 22) | sequence
 
+
 # One accepted event as it travels through the stream: little-endian, no padding, ready for numpy.
 # `occurred_at` is in Unix microseconds; `person` is 0 where nobody was named; `type` indexes `engagements.TYPES`.
 PACKED = struct.Struct("<qqq16sqiBB")

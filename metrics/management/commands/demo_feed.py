@@ -25,14 +25,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Where to, and how much."""
-        parser.add_argument(
-            "--url", default=f"http://127.0.0.1:{settings.PORT}", help="default: this machine"
-        )
+        parser.add_argument("--url", default=f"http://127.0.0.1:{settings.PORT}", help="default: this machine")
         parser.add_argument("--token", help="default: the demo team's, as create_demo left it")
         parser.add_argument("--days", type=int, default=HISTORY_DAYS, help="history of a first start")
-        parser.add_argument(
-            "--seed", type=int, default=1, help="another seed, another story (first start only)"
-        )
+        parser.add_argument("--seed", type=int, default=1, help="another seed, another story (first start only)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Send until SIGTERM or SIGINT; one line on stderr and exit status 1 when the server refuses."""
@@ -82,6 +78,4 @@ def demo_token() -> str:
     try:
         return path.read_text("ascii").strip()
     except FileNotFoundError:
-        raise CommandError(
-            f"--token: there is no {path}; run manage.py create_demo, or name a token."
-        ) from None
+        raise CommandError(f"--token: there is no {path}; run manage.py create_demo, or name a token.") from None

@@ -1,0 +1,33 @@
+"""The server's one door: ingest ahead of Django, pages and API through it, live sockets beside it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "insightstrack_site.settings")
+
+from django.core.asgi import get_asgi_application
+
+# Django must be set up before anything that imports models.
+django_application = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import path  # noqa: E402
+
+from metrics.ingest.endpoints import Door  # noqa: E402
+from metrics.present.live import LiveSocket  # noqa: E402
+
+door = Door()
+
+
+async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Route one request: the hot path must not pay for Django's middleware."""
+    application: Any = door if door.serves(scope["path"]) else django_application
+    await application(scope, receive, send)
+
+
+sockets = URLRouter([path("ws/live/", LiveSocket.as_asgi())])
+application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))})

@@ -1,0 +1,92 @@
+"""History: rollups computed again from events, and old days making room."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from metrics import stream
+from metrics.aggregate import partitions, rollups
+from metrics.models import DroppedDay, StreamCursor
+from metrics.vocabulary.engagements import NAMES
+
+log = structlog.get_logger(__name__)
+
+
+def rebuild(handle_id: int) -> int:
+    """Compute the handle's rollups again from its events; returns how many minutes of Tweets were written.
+
+    Only days whose events are all still held are touched; what older days added to hours, days and lifetimes stays.
+    The handle's writer waits meanwhile: the shard's cursor row is locked.
+    """
+    dropped = list(DroppedDay.objects.values_list("day", flat=True))
+    with transaction.atomic(), connection.cursor() as cursor:
+        shard = stream.shard_of(handle_id)
+        StreamCursor.objects.get_or_create(shard=shard)
+        StreamCursor.objects.select_for_update().get(shard=shard)
+        parameters = {"handle": handle_id, "dropped": dropped, "minutes_since": rollups.minutes_since()}
+        for statement in _statements():
+            cursor.execute(statement, parameters)
+        return int(cursor.fetchone()[0])
+
+
+def drop_old_events() -> list[date]:
+    """Drop each day of events whose newest arrival is EVENT_DAYS old; totals stay as they are."""
+    limit = timezone.now() - timedelta(days=settings.EVENT_DAYS)
+    gone = []
+    for day in partitions.existing(partitions.EVENTS):
+        newest = _newest_arrival(day)
+        empty_and_past = newest is None and day < (limit.date())
+        if empty_and_past or (newest is not None and newest < limit):
+            with transaction.atomic():
+                partitions.drop(partitions.EVENTS, day)
+                if newest is not None:
+                    DroppedDay.objects.get_or_create(day=day)
+            gone.append(day)
+    if gone:
+        log.info("events_dropped", days=len(gone))
+    return gone
+
+
+def drop_old_minutes() -> list[date]:
+    """Drop the minutes of days before MINUTE_DAYS ago."""
+    limit = rollups.minutes_since().date()
+    gone = [(table, day) for table in partitions.MINUTES for day in partitions.existing(table) if day < limit]
+    for table, day in gone:
+        partitions.drop(table, day)
+    return sorted({day for _, day in gone})
+
+
+def prepare_days() -> None:
+    """Make today's and tomorrow's partitions, so that midnight costs no event its time."""
+    today = datetime.now(UTC).date()
+    for table in (partitions.EVENTS, *partitions.MINUTES):
+        partitions.ensure(table, [today, today + timedelta(days=1)])
+
+
+def _newest_arrival(day: date) -> datetime | None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT max(received_at) FROM {partitions.partition_name(partitions.EVENTS, day)}")
+        newest: datetime | None = cursor.fetchone()[0]
+        return newest
+
+
+@cache
+def _statements() -> tuple[str, ...]:
+    template = Path(__file__).with_name("rebuild.sql").read_text()
+    shapes = {
+        "names": "{0}",
+        "sums": "coalesce(sum(count) FILTER (WHERE type = {1}), 0)::bigint AS {0}",
+        "totals": "sum({0})::bigint AS {0}",
+    }
+    for slot, shape in shapes.items():
+        template = template.replace(
+            f"{{{slot}}}", ", ".join(shape.format(name, code) for code, name in enumerate(NAMES))
+        )
+    return tuple(part for part in template.split(";\n") if part.strip())

@@ -1,0 +1,235 @@
+"""The ingest door: a small ASGI application ahead of Django's middleware.
+
+`POST /api/v1/events`, `GET /api/v1/receipts/{receipt}`, `PUT /api/v1/tweets`. The first is the hot path: one pass over
+the body, one append, an answer. It is documented in the same OpenAPI schema as the rest (`present/api.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
+from metrics import stream
+from metrics.ingest import bodies, receipts, rejections, tweets
+from metrics.ingest.bodies import Receive, RequestError, Scope
+from metrics.ingest.rejections import Rejected
+from metrics.ingest.validation import IncomingEvent, Refusal, pack, refusal_of
+
+log = structlog.get_logger(__name__)
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Answer = tuple[HTTPStatus, Any]
+_RECEIPTS = "/api/v1/receipts/"
+_EVENTS = bodies.Items(IncomingEvent, "events")
+_TWEETS = bodies.Items(tweets.IncomingTweet, "tweets")
+_encode = msgspec.json.Encoder().encode
+_RETRY_AFTER = 2
+
+
+class Door:
+    """The ASGI application; one lives in each server process, and keeps only caches."""
+
+    def __init__(self) -> None:
+        self._appender = stream.Appender()
+        self._credentials = CredentialCache()
+        self._rates: dict[int, tuple[int, int]] = {}
+        self._routes = {
+            "/api/v1/events": ("POST", "ingest", self._take_events),
+            "/api/v1/tweets": ("PUT", "ingest", self._take_tweets),
+            _RECEIPTS: ("GET", "ingest", self._tell_receipt),
+        }
+
+    def serves(self, path: str) -> bool:
+        """Whether this address is the door's rather than Django's."""
+        return path in self._routes or path.startswith(_RECEIPTS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers: list[tuple[bytes, bytes]] = []
+        try:
+            status, body = await self._answer(scope, receive)
+        except RequestError as error:
+            status, body = error.status, {"error": error.error, "detail": error.detail}
+            headers = _headers_of(error, self._routes.get(scope["path"]))
+        payload = _encode(body)
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
+        headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        await send({"type": "http.response.start", "status": int(status), "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        path = _RECEIPTS if scope["path"].startswith(_RECEIPTS) else scope["path"]
+        method, needed, handler = self._routes[path]
+        if scope["method"] != method:
+            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "wrong_method", f"Use {method}.")
+        credential = await self._credential(scope, needed)
+        self._limit(credential)
+        try:
+            return await handler(scope, receive, credential)
+        except stream.StreamUnavailableError as error:
+            log.warning("stream_unavailable", error=str(error))
+            detail = "Redis is away: nothing was taken. Send the batch again."
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "stream_away", detail, _RETRY_AFTER) from error
+        except DatabaseError as error:
+            raise _database_away(error) from error
+
+    async def _credential(self, scope: Scope, needed: str) -> Credential:
+        secret = bearer(bodies.header(scope, b"authorization"))
+        if secret is None:
+            detail = "Send the header “Authorization: Bearer <token>”."
+            raise RequestError(HTTPStatus.UNAUTHORIZED, "no_token", detail)
+        credential = self._credentials.get(secret)
+        if credential is MISSING:
+            try:
+                credential = await database_sync_to_async(load_credential)(secret)
+            except DatabaseError as error:
+                raise _database_away(error) from error
+            self._credentials.put(secret, credential)
+        if credential is None:
+            raise RequestError(HTTPStatus.UNAUTHORIZED, "bad_token", "The token is unknown, expired or revoked.")
+        if needed not in credential.scopes:
+            raise RequestError(HTTPStatus.FORBIDDEN, "wrong_scope", f"The token lacks the scope “{needed}”.")
+        return credential
+
+    def _limit(self, credential: Credential) -> None:
+        """Count the token's requests of this second in this process."""
+        second = int(time.monotonic())
+        since, used = self._rates.get(credential.token_id, (second, 0))
+        used = used + 1 if since == second else 1
+        self._rates[credential.token_id] = (second, used)
+        if used > settings.TOKEN_REQUESTS_PER_SECOND:
+            limit = settings.TOKEN_REQUESTS_PER_SECOND
+            detail = f"At most {limit:,} requests a second for each token; send more events in each."
+            raise RequestError(HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", detail, 1)
+
+    async def _take_events(self, scope: Scope, receive: Receive, credential: Credential) -> Answer:
+        declared = bodies.media_type(scope)
+        body = await bodies.read_body(scope, receive)
+        items = _EVENTS.decode(body, declared)
+        if await self._appender.backlog() > settings.BACKLOG_LIMIT:
+            detail = "Too many events wait to be counted: nothing was taken. Send the batch again."
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "backlog", detail, _RETRY_AFTER)
+        parts, rejected = _sort(items, credential)
+        receipt = await self._append(parts) if parts else None
+        accepted = len(items) - len(rejected)
+        return await _answer_of(accepted, rejected, credential, receipt)
+
+    async def _append(self, parts: dict[int, _Part]) -> str:
+        entries = await self._appender.append({shard: bytes(part.payload) for shard, part in parts.items()})
+        return receipts.write([part.receipt(shard, entries[shard]) for shard, part in parts.items()])
+
+    async def _take_tweets(self, scope: Scope, receive: Receive, credential: Credential) -> Answer:
+        declared = bodies.media_type(scope)
+        items = _TWEETS.decode(await bodies.read_body(scope, receive), declared)
+        good, rejected = [], []
+        for index, item in enumerate(items):
+            try:
+                good.append(tweets.checked(_well_formed(item), credential.handles))
+            except Refusal as refusal:
+                rejected.append(Rejected(index, refusal, None))
+        if good:
+            await database_sync_to_async(tweets.upsert)(good)
+        answer = {"accepted": len(good), "rejected": [item.answer() for item in rejected]}
+        return (HTTPStatus.OK if good or not items else HTTPStatus.UNPROCESSABLE_ENTITY), answer
+
+    async def _tell_receipt(self, scope: Scope, _receive: Receive, credential: Credential) -> Answer:
+        receipt = scope["path"].removeprefix(_RECEIPTS)
+        covered = frozenset(credential.handles.values())
+        outcome = await database_sync_to_async(receipts.outcome)(receipt, covered)
+        if outcome is None:
+            raise RequestError(
+                HTTPStatus.NOT_FOUND, "no_such_receipt", "No receipt of this token's handles is so named."
+            )
+        return HTTPStatus.OK, outcome
+
+
+class _Part:
+    """The events of one batch that go to one shard."""
+
+    __slots__ = ("first_us", "handles", "last_us", "payload")
+
+    def __init__(self, occurred_us: int) -> None:
+        self.payload = bytearray()
+        self.handles: set[int] = set()
+        self.first_us = self.last_us = occurred_us
+
+    def add(self, handle_id: int, occurred_us: int, packed: bytes) -> None:
+        self.payload += packed
+        self.handles.add(handle_id)
+        if occurred_us < self.first_us:
+            self.first_us = occurred_us
+        elif occurred_us > self.last_us:
+            self.last_us = occurred_us
+
+    def receipt(self, shard: int, entry: str) -> receipts.Part:
+        events = len(self.payload) // stream.PACKED.size
+        return receipts.Part(shard, entry, sorted(self.handles), events, self.first_us, self.last_us)
+
+
+def _sort(items: list[Any], credential: Credential) -> tuple[dict[int, _Part], list[Rejected]]:
+    """Good events packed by shard, and the others with why they are refused."""
+    parts: dict[int, _Part] = {}
+    rejected: list[Rejected] = []
+    now_us = time.time_ns() // 1000
+    handles = credential.handles
+    for index, item in enumerate(items):
+        try:
+            handle_id, occurred_us, packed = pack(_well_formed(item), handles, now_us)
+        except Refusal as refusal:
+            rejected.append(Rejected(index, refusal, _as_sent(item)))
+            continue
+        shard = stream.shard_of(handle_id)
+        part = parts.get(shard)
+        if part is None:
+            part = parts[shard] = _Part(occurred_us)
+        part.add(handle_id, occurred_us, packed)
+    return parts, rejected
+
+
+def _well_formed(item: Any) -> Any:
+    if isinstance(item, tuple):
+        raise refusal_of(item[1]) from item[1]
+    return item
+
+
+def _as_sent(item: Any) -> Any:
+    return msgspec.json.decode(item[0]) if isinstance(item, tuple) else msgspec.to_builtins(item)
+
+
+async def _answer_of(accepted: int, rejected: list[Rejected], credential: Credential, receipt: str | None) -> Answer:
+    answer: dict[str, Any] = {"accepted": accepted, "rejected": [item.answer() for item in rejected]}
+    if rejected:
+        try:
+            await database_sync_to_async(rejections.store)(rejected, credential)
+        except DatabaseError as error:
+            # The sender has the reasons in the answer; only the admin's copy is lost, and the log says so.
+            log.error("rejections_not_stored", rejected=len(rejected), error=str(error))
+    if receipt is None:
+        return HTTPStatus.UNPROCESSABLE_ENTITY, answer
+    return HTTPStatus.ACCEPTED, answer | {"receipt": receipt}
+
+
+def _database_away(error: Exception) -> RequestError:
+    log.warning("database_unavailable", error=str(error))
+    detail = "The database is away: nothing was taken. Send it again."
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, _RETRY_AFTER)
+
+
+def _headers_of(error: RequestError, route: tuple[str, str, Any] | None) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.status is HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Bearer realm="InsightsTrack"'))
+    if error.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append((b"allow", (route[0] if route else "GET").encode()))
+    return headers

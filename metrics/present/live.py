@@ -1,0 +1,166 @@
+"""The browser's side of the live channel: one subscription a process and handle, fanned out to its own sockets.
+
+Frames arrive encoded once for all. A socket that cannot take them in time is closed rather than waited for: it comes
+back and fetches the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from accounts.models import Handle, User
+from metrics.models import HandleFeed
+from metrics.present import watch
+from metrics.present.announce import group_name
+
+log = structlog.get_logger(__name__)
+
+PULSE_SECONDS = 15
+MOST_HANDLES = 50
+NOT_SIGNED_IN, NOT_FOUND = 4401, 4404
+_PULSE = '{"kind":"pulse"}'
+_encode = msgspec.json.Encoder().encode
+
+
+class Hub:
+    """The subscriptions of this process: which of its sockets follow which handle."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, set[LiveSocket]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._pulse: asyncio.Task[None] | None = None
+        self._redis: Redis = Redis.from_url(settings.REDIS_URL)
+
+    async def join(self, socket: LiveSocket) -> None:
+        """Let the socket follow its handles; returns when nothing after this moment can be missed."""
+        await self._redis.zadd(watch.KEY, watch.scores(socket.topics))
+        for handle_id in socket.handles:
+            followers = self._sockets.setdefault(handle_id, set())
+            followers.add(socket)
+            if handle_id not in self._tasks:
+                ready = asyncio.Event()
+                self._tasks[handle_id] = asyncio.create_task(self._follow(handle_id, ready))
+                await ready.wait()
+        if self._pulse is None or self._pulse.done():
+            self._pulse = asyncio.create_task(self._beat())
+
+    def leave(self, socket: LiveSocket) -> None:
+        """Forget the socket; the last follower of a handle ends its subscription."""
+        for handle_id in socket.handles:
+            followers = self._sockets.get(handle_id, set())
+            followers.discard(socket)
+            if not followers:
+                self._sockets.pop(handle_id, None)
+                if task := self._tasks.pop(handle_id, None):
+                    task.cancel()
+
+    async def _follow(self, handle_id: int, ready: asyncio.Event) -> None:
+        layer: Any = get_channel_layer()
+        channel = await layer.new_channel()
+        await layer.group_add(group_name(handle_id), channel)
+        ready.set()
+        try:
+            while True:
+                message = await layer.receive(channel)
+                await _deliver(self._sockets.get(handle_id, ()), message["text"])
+        finally:
+            with suppress(RedisError):
+                await asyncio.shield(layer.group_discard(group_name(handle_id), channel))
+
+    async def _beat(self) -> None:
+        """Tell every socket that it is alive, and Redis what is still watched."""
+        while self._sockets:
+            await asyncio.sleep(PULSE_SECONDS)
+            sockets = {socket for followers in self._sockets.values() for socket in followers}
+            topics = {topic for socket in sockets for topic in socket.topics}
+            if topics:
+                try:
+                    await self._redis.zadd(watch.KEY, watch.scores(topics))
+                except RedisError as error:
+                    log.warning("watch_not_renewed", error=str(error))
+                await _deliver(sockets, _PULSE)
+
+
+async def _deliver(sockets: Iterable[LiveSocket], text: str) -> None:
+    for number, socket in enumerate(tuple(sockets)):
+        await socket.deliver(text)
+        if number % 100 == 99:
+            await asyncio.sleep(0)  # let requests in between
+
+
+_hub: Hub | None = None
+
+
+def hub() -> Hub:
+    """This process's hub, made in its event loop on first use."""
+    global _hub  # noqa: PLW0603  # the process's one piece of live state
+    if _hub is None:
+        _hub = Hub()
+    return _hub
+
+
+class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ships no types
+    """`/ws/live/?handle=…[&handle=…][&tweet=…]`: frames of handles that the signed-in user may see."""
+
+    handles: dict[int, str]
+    topics: frozenset[str] = frozenset()
+
+    async def connect(self) -> None:
+        """Check the gate, follow, and say where the figures stand."""
+        self.handles = {}
+        await self.accept()
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            await self.close(NOT_SIGNED_IN)
+            return
+        query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        names = query.get("handle", [])[:MOST_HANDLES]
+        handles = await database_sync_to_async(visible_handles)(user, names)
+        if handles is None:
+            await self.close(NOT_FOUND)
+            return
+        self.handles = handles
+        tweet = (query.get("tweet") or [""])[0]
+        tweet_id = int(tweet) if tweet.isascii() and tweet.isdigit() and len(tweet) <= 19 else None
+        self.topics = frozenset(
+            topic for handle_id in handles for topic in (watch.topic(handle_id), watch.topic(handle_id, tweet_id))
+        )
+        await hub().join(self)
+        for handle_id, sequence in (await database_sync_to_async(sequences)(handles)).items():
+            hello = {"kind": "hello", "handle": handles[handle_id], "sequence": sequence}
+            await self.send(_encode(hello).decode())
+
+    async def disconnect(self, _code: int) -> None:
+        """Stop following."""
+        hub().leave(self)
+
+    async def deliver(self, text: str) -> None:
+        """Pass on a frame that is encoded already."""
+        await self.base_send({"type": "websocket.send", "text": text})
+
+
+def visible_handles(user: User, names: list[str]) -> dict[int, str] | None:
+    """The ids and usernames of these handles; None when one is unknown or not the user's to see, or none is named."""
+    wanted = {name.lower() for name in names}
+    visible = Handle.objects.visible_to(user).values_list("id", "username")
+    found = {pk: username for pk, username in visible if username.lower() in wanted}
+    return found if found and len(found) == len(wanted) else None
+
+
+def sequences(handles: Iterable[int]) -> dict[int, int]:
+    """How far each handle's figures have come; 0 before its first event."""
+    known = dict(HandleFeed.objects.filter(handle_id__in=handles).values_list("handle_id", "sequence"))
+    return {handle_id: known.get(handle_id, 0) for handle_id in handles}

@@ -1,0 +1,82 @@
+"""The timetable: every Celery task, a few lines each."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from celery import shared_task
+from django.db import OperationalError, close_old_connections
+from redis.exceptions import LockError, LockNotOwnedError, RedisError
+
+from metrics import stream, telemetry
+from metrics.aggregate import history, rollups
+from metrics.ingest import rejections
+from metrics.present.announce import Announcer
+
+log = structlog.get_logger(__name__)
+
+SHIFT_SECONDS = 60.0
+RENEW_SECONDS = 2.0
+
+
+@shared_task
+def beat() -> None:
+    """Every few seconds: start the writers whose lease nobody holds."""
+    telemetry.note_beat()
+    for shard in stream.shards():
+        if not stream.lease(shard).locked():
+            consume.delay(shard)
+
+
+@shared_task(bind=False)
+def consume(shard: int) -> None:
+    """Write one shard for about a minute, then hand the lease on."""
+    lease = stream.lease(shard)
+    if not lease.acquire():
+        return
+    try:
+        _write(shard, lease)
+    except (OperationalError, RedisError) as error:
+        # Nothing is lost: what was read stays pending, and beat starts the writer again.
+        log.warning("writer_interrupted", shard=shard, error=str(error).strip())
+        close_old_connections()
+        _release(lease)
+        return
+    _release(lease)
+    consume.delay(shard)
+
+
+def _write(shard: int, lease: stream.Lease) -> None:
+    writer, announcer = rollups.Writer(shard), Announcer()
+    ends_at = time.monotonic() + SHIFT_SECONDS
+    renew_at = 0.0
+    try:
+        while (now := time.monotonic()) < ends_at:
+            if now >= renew_at:
+                lease.reacquire()
+                renew_at = now + RENEW_SECONDS
+            if applied := writer.step(announcer.patience_ms()):
+                announcer.note(applied)
+                announcer.send_due()
+                telemetry.observe_announcement(applied.arrivals_us)
+            else:
+                announcer.send_due()
+    finally:
+        announcer.close()
+
+
+def _release(lease: stream.Lease) -> None:
+    try:
+        lease.release()
+    except (LockError, LockNotOwnedError, RedisError) as error:
+        log.info("lease_gone", error=str(error))
+
+
+@shared_task
+def retention() -> None:
+    """Drop the days that are past their time, and rejections past their cap."""
+    history.drop_old_events()
+    history.drop_old_minutes()
+    history.prepare_days()
+    rejections.trim()
