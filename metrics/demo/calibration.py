@@ -101,9 +101,7 @@ def _life(cascade: Cascade, shape: Shape) -> tuple[float, Life]:
     counts[0] = 0
     exposure = np.bincount(minutes, weights=audiences, minlength=BINS).astype(np.float64)
     exposure[0] += author
-    rhythm = 1 + shape.amplitude * np.cos(
-        2 * np.pi * (cascade.posted_day + _AGES / DAY - shape.peak_hour / 24)
-    )
+    rhythm = 1 + shape.amplitude * np.cos(2 * np.pi * (cascade.posted_day + _AGES / DAY - shape.peak_hour / 24))
     expected = np.maximum(_remembered(exposure, shape.kernel), 1e-9) * rhythm
     expected[0] = 0
     totals = _READINESS @ expected
@@ -132,9 +130,7 @@ def _audience(cascades: Sequence[Cascade], exponent: float) -> Audience:
     return Audience(AUDIENCE_SHARES, sizes)
 
 
-def _climb(
-    value: Callable[[Floats], float], start: Floats, steps: Floats, until: float
-) -> tuple[Floats, float]:
+def _climb(value: Callable[[Floats], float], start: Floats, steps: Floats, until: float) -> tuple[Floats, float]:
     """Compass search: take the step that helps; halve all when none does, down to `until` of the first."""
     best, height, scale = start, value(start), 1.0
     while scale > until:

@@ -60,9 +60,7 @@ def read_cascade(path: Path) -> Cascade:
 
 def read_cascades(directory: Path) -> list[Cascade]:
     """Every `RT<number>.txt` of a directory, by number. Raises CascadeError, also when there is none."""
-    paths = (
-        [path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name)] if directory.is_dir() else []
-    )
+    paths = [path for path in directory.iterdir() if FILE_NAME.fullmatch(path.name)] if directory.is_dir() else []
     if not paths:
         raise CascadeError(f"{directory}: no RT<number>.txt files here")
     return sorted(map(read_cascade, paths), key=lambda cascade: cascade.number)

@@ -78,9 +78,9 @@ NORTHWIND = Voice(
     tweets_a_day=3.2,
     weekend=0.6,
     hours=(7, 8, 8, 9, 11, 12, 13, 15, 17, 19, 20),
-    reach=115,
-    root=0.11,
-    ratio=0.44,
+    reach=80,
+    root=0.08,
+    ratio=0.3,
     media=(0.42, 0.08, 0.18),
     appetite={"url_clicks": 1.5, "media_clicks": 1.2},
     texts=(
@@ -134,9 +134,9 @@ MONSOON = Voice(
     tweets_a_day=4.2,
     weekend=1.1,
     hours=(6, 7, 8, 9, 10, 13, 16, 18, 19, 20, 21),
-    reach=85,
-    root=0.11,
-    ratio=0.5,
+    reach=60,
+    root=0.08,
+    ratio=0.34,
     media=(0.5, 0.04, 0.2),
     appetite={"replies": 2.2, "hashtag_clicks": 2.0, "app_opens": 6.0, "app_install_attempts": 6.0},
     texts=(
@@ -175,9 +175,9 @@ HALFMOON = Voice(
     tweets_a_day=3.6,
     weekend=1.9,
     hours=(9, 11, 12, 14, 16, 17, 18, 19, 19, 20, 20, 21, 22),
-    reach=125,
-    root=0.12,
-    ratio=0.46,
+    reach=85,
+    root=0.08,
+    ratio=0.32,
     media=(0.3, 0.14, 0.36),
     appetite={"favorites": 1.4, "retweets": 1.3, "replies": 1.6, "url_clicks": 0.6, "user_follows": 1.5},
     texts=(
@@ -192,8 +192,7 @@ HALFMOON = Voice(
         "gm to everyone who sang for 90 minutes in the rain and has no voice left today",
         "Injury update: {person} is out for {number} days. Get well soon, captain.",
         "POV: you just found out that the away end in {rival} sells better tacos than ours 🌮",
-        "Kids' camp opens today: {number} places, every one of them free for families on the east "
-        "side. {link}",
+        "Kids' camp opens today: {number} places, every one of them free for families on the east side. {link}",
         "Rate {person}'s first touch 1 to 10 👇",
         "A letter from our captain: “When I came here {number} months ago nobody knew how to find "
         "this ground on a "

@@ -106,9 +106,7 @@ class Spread:
     rhythm: Callable[[Floats], Floats]
     crest: float
 
-    def simulate(
-        self, rng: np.random.Generator, life: Life, horizon: float = WEEK, limit: int = 20_000
-    ) -> Burst:
+    def simulate(self, rng: np.random.Generator, life: Life, horizon: float = WEEK, limit: int = 20_000) -> Burst:
         """The Retweets younger than `horizon` seconds, generation by generation.
 
         A cascade that reaches `limit` Retweets stops growing there: it has at most one generation more.

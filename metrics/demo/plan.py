@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from metrics.demo.content import Post, Voice
 
-SPARKS_AN_HOUR = 2.0
+SPARKS_AN_HOUR = 4.0
 SPARKED_FOR = 2 * DAY
 # A Tweet's story needs the Tweets two days before it, which compete for sparks, and ends after a week.
 LOOKBACK = WEEK + SPARKED_FOR
@@ -137,10 +137,10 @@ def _spark(voice: Voice, seed: int, drafts: list[_Draft], since: float, until: f
     for hour in range(int(since // HOUR), int(until // HOUR) + 1):
         rng = np.random.default_rng([seed, *voice.username.encode(), hour])
         level = rhythm(voice, np.array([hour * HOUR, (hour + 1) * HOUR]))[0]
-        for moment in hour * HOUR + HOUR * rng.random(rng.poisson(SPARKS_AN_HOUR * level)):
+        for moment in hour * HOUR + HOUR * rng.random(rng.poisson(SPARKS_AN_HOUR * max(level, 0.6))):
             ages = moment - created
             weights = np.where((ages > 60) & (ages < SPARKED_FOR), np.exp(-ages / (8 * HOUR)), 0)
-            pick, audience = rng.random(), 11 * np.exp(0.9 * rng.standard_normal())
+            pick, audience = rng.random(), 14 * np.exp(0.6 * rng.standard_normal())
             if weights.sum() > 0:
                 drafts[int(np.searchsorted(weights.cumsum(), pick * weights.sum()))].sparks.append(
                     (float(moment), float(audience))
@@ -169,7 +169,7 @@ def _story(voice: Voice, draft: _Draft) -> Story:
         post=draft.post,
         shared_at=np.sort(exposed_at[1:]),
         exposed_at=exposed_at,
-        exposures=np.minimum(relative, 60) * voice.reach,
+        exposures=np.minimum(relative, 40) * voice.reach,
         campaign=campaign,
         spice=spice,
     )

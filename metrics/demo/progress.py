@@ -33,9 +33,7 @@ class Meter:
                 TaskProgressColumn(),
                 TextColumn("{task.fields[rate]}"),
             )
-            self._bar = Progress(
-                *columns, TimeRemainingColumn(), console=Console(file=cast("IO[str]", stream))
-            )
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(file=cast("IO[str]", stream)))
             self._task = self._bar.add_task(label, total=total, rate="")
 
     def __enter__(self) -> Meter:

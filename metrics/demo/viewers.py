@@ -53,9 +53,7 @@ class Viewers:
         return due
 
     def _show(self, story: Story, since: float, until: float) -> None:
-        for moment in self._moments(
-            self._rate(story, until) * (until - since), max(since, story.created), until
-        ):
+        for moment in self._moments(self._rate(story, until) * (until - since), max(since, story.created), until):
             self._view(story, moment)
 
     def _rate(self, story: Story, now: float) -> float:

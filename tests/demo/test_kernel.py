@@ -106,9 +106,7 @@ def test_it_brings_about_as_many_retweets_as_its_life_says() -> None:
 
 
 def test_it_stops_growing_at_the_limit() -> None:
-    burst = spread_of(fitted.SHAPE.kernel).simulate(
-        np.random.default_rng(1), Life(500, 3.0, WEEK), limit=1000
-    )
+    burst = spread_of(fitted.SHAPE.kernel).simulate(np.random.default_rng(1), Life(500, 3.0, WEEK), limit=1000)
     assert 1000 <= len(burst.ages) < 1_000_000
 
 
@@ -144,9 +142,7 @@ def test_it_spreads_like_the_real_retweets(real_reached: tuple[Floats, Floats]) 
     assert 0.75 < np.median(sizes) / np.median(real_sizes) < 1.5
 
 
-@pytest.mark.parametrize(
-    "wrong", [Kernel(150, 0.75), Kernel(150, 0.2), Kernel(3_000, 0.35), Kernel(20, 0.35)], ids=str
-)
+@pytest.mark.parametrize("wrong", [Kernel(150, 0.75), Kernel(150, 0.2), Kernel(3_000, 0.35), Kernel(20, 0.35)], ids=str)
 def test_it_would_notice_another_kernel(wrong: Kernel, real_reached: tuple[Floats, Floats]) -> None:
     _, reached = simulate_reached(wrong, n=250)
     assert misfits(reached, real_reached[1]) != []
