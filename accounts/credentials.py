@@ -130,9 +130,7 @@ class CredentialCache:
     of the promised five for the look-up that was under way while a token was revoked.
     """
 
-    def __init__(
-        self, ttl: float = 4.5, size: int = 4096, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, ttl: float = 4.5, size: int = 4096, clock: Callable[[], float] = time.monotonic) -> None:
         self._ttl, self._size, self._clock = ttl, size, clock
         self._answers: OrderedDict[bytes, tuple[float, Credential | None]] = OrderedDict()
         self._lock = threading.Lock()

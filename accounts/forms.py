@@ -50,16 +50,14 @@ class RoleForm(forms.Form):
 class TokenForm(forms.Form):
     """What a new token is for, what it may do, and how long."""
 
-    LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Until it is revoked"))
+    LIFETIMES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("never", "Until it is revoked"))
 
     name = forms.CharField(max_length=120, help_text="What will use it, such as “CRM export”.")
-    scopes = forms.MultipleChoiceField(
-        label="May", choices=Scope.choices, widget=forms.CheckboxSelectMultiple
-    )
+    scopes = forms.MultipleChoiceField(label="May", choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
     handles = forms.ModelMultipleChoiceField(
         label="For", queryset=Handle.objects.none(), widget=forms.CheckboxSelectMultiple
     )
-    expires = forms.ChoiceField(label="Works for", choices=LIFETIMES, required=False, initial="365")
+    expires = forms.ChoiceField(label="Works for", choices=LIFETIMES, initial="365")
 
     def __init__(self, team: Team, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -71,7 +69,7 @@ class TokenForm(forms.Form):
     def expires_at(self) -> datetime | None:
         """When the token ends; None when it stays until revoked."""
         days = self.cleaned_data["expires"]
-        return timezone.now() + timedelta(days=int(days)) if days else None
+        return None if days == "never" else timezone.now() + timedelta(days=int(days))
 
 
 class HandleForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -89,9 +87,7 @@ class HandleForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         help_texts = {"username": "Without the @."}
         error_messages = {"username": {"max_length": "A username has at most 64 characters."}}
         widgets = {
-            "username": forms.TextInput(
-                attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-            ),
+            "username": forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
             "colour": forms.TextInput(attrs={"type": "color"}),
         }
 
@@ -126,9 +122,7 @@ class SetupForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic in t
         help_text="It was printed on the console; manage.py setup_code prints it again.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    team_name = forms.CharField(
-        max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"})
-    )
+    team_name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
     field_order = ("code", "email", "password1", "password2", "team_name")
 
     class Meta:

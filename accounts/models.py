@@ -107,9 +107,7 @@ class Platform(models.TextChoices):
 def validate_time_zone(value: str) -> None:
     """Refuse a name that is not in the time zone database."""
     if value not in zoneinfo.available_timezones():
-        raise ValidationError(
-            f"time_zone: “{value}” is not a time zone; use a name such as Europe/Copenhagen."
-        )
+        raise ValidationError(f"time_zone: “{value}” is not a time zone; use a name such as Europe/Copenhagen.")
 
 
 class HandleQuerySet(models.QuerySet["Handle"]):
@@ -142,9 +140,7 @@ class Handle(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="handles")
     username = models.CharField(
         max_length=64,
-        validators=[
-            RegexValidator(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "Use letters, digits, _ . or -, without the @.")
-        ],
+        validators=[RegexValidator(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "Use letters, digits, _ . or -, without the @.")],
     )
     platform = models.CharField(max_length=10, choices=Platform.choices, default=Platform.X)
     display_name = models.CharField(max_length=120)

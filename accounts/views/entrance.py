@@ -29,13 +29,19 @@ if TYPE_CHECKING:
 
 
 class SignInView(LoginView):  # type: ignore[misc]  # allauth ships no types
-    """allauth's sign-in, which also knows of the first visit and of password reset by mail."""
+    """allauth's sign-in, which sends the first visitor to the set-up and knows of password reset by mail."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The form; on an empty installation, where nobody could sign in, the way to the set-up."""
+        if is_empty_installation():
+            return redirect("accounts:setup")
+        page: HttpResponseBase = super().get(request, *args, **kwargs)
+        return page
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the page may offer besides signing in."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        offers = {"can_reset": settings.CAN_MAIL, "is_empty_installation": is_empty_installation()}
-        return context | offers
+        return context | {"can_reset": settings.CAN_MAIL}
 
 
 class MailedResetView(PasswordResetView):  # type: ignore[misc]  # allauth ships no types

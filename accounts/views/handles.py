@@ -33,9 +33,7 @@ def handle_create(request: HttpRequest, membership: Membership) -> HttpResponse:
         messages.success(request, f"@{handle.username} is ready. Make a token to send its events.")
         return redirect("dashboard", handle.username)
     teams = signed_in(request).teams.order_by("name")
-    return render(
-        request, "accounts/handle_form.html", {"form": form, "membership": membership, "teams": teams}
-    )
+    return render(request, "accounts/handle_form.html", {"form": form, "membership": membership, "teams": teams})
 
 
 @never_cache
@@ -52,6 +50,4 @@ def handle_edit(request: HttpRequest, username: str) -> HttpResponse:
         form.save()
         messages.success(request, "Saved.")
         return redirect("dashboard", handle.username)
-    return render(
-        request, "accounts/handle_form.html", {"form": form, "membership": membership, "handle": handle}
-    )
+    return render(request, "accounts/handle_form.html", {"form": form, "membership": membership, "handle": handle})

@@ -106,9 +106,7 @@ def _address(team: Team) -> str:
     return f"{reverse('accounts:team')}?{urlencode({'team': team.slug})}"
 
 
-def _team_page(
-    request: HttpRequest, membership: Membership, form: InvitationForm, **shown_once: Any
-) -> HttpResponse:
+def _team_page(request: HttpRequest, membership: Membership, form: InvitationForm, **shown_once: Any) -> HttpResponse:
     team = membership.team
     open_invitations = team.invitations.filter(accepted_at=None, expires_at__gt=timezone.now())
     return render(

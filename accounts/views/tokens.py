@@ -58,9 +58,7 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(f"{reverse('accounts:tokens')}?{urlencode({'team': token.team.slug})}")
 
 
-def _tokens_page(
-    request: HttpRequest, membership: Membership, form: TokenForm, **shown_once: Any
-) -> HttpResponse:
+def _tokens_page(request: HttpRequest, membership: Membership, form: TokenForm, **shown_once: Any) -> HttpResponse:
     listed = membership.team.tokens.select_related("created_by").prefetch_related("handles")
     now = timezone.now()
     return render(

@@ -58,9 +58,7 @@ def test_it_makes_secrets_of_the_documented_shape(token: str) -> None:
     assert ApiToken.objects.get().prefix == prefix
 
 
-@pytest.mark.parametrize(
-    "secret", ["", "it_", "it_00000000_" + "a" * 43, "\0", "☕" * 55, "it_0000000g_" + "a" * 43]
-)
+@pytest.mark.parametrize("secret", ["", "it_", "it_00000000_" + "a" * 43, "\0", "☕" * 55, "it_0000000g_" + "a" * 43])
 def test_it_refuses_unknown_secrets(secret: str, token: str) -> None:
     assert load_credential(secret) is None
 
@@ -75,9 +73,7 @@ def test_it_refuses_a_revoked_token(token: str) -> None:
     assert load_credential(token) is None
 
 
-def test_it_leaves_out_a_handle_that_moved_to_another_team(
-    northwind: Handle, token: str, charlie: User
-) -> None:
+def test_it_leaves_out_a_handle_that_moved_to_another_team(northwind: Handle, token: str, charlie: User) -> None:
     northwind.team = charlie.teams.get()
     northwind.save()
     credential = load_credential(token)

@@ -36,9 +36,7 @@ def test_it_lets_owners_and_editors_edit(alice: User, bob: User, northwind: Hand
     assert not Handle.objects.editable_by(AnonymousUser()).exists()
 
 
-def test_it_answers_strangers_as_if_the_handle_did_not_exist(
-    alice: User, charlie: User, northwind: Handle
-) -> None:
+def test_it_answers_strangers_as_if_the_handle_did_not_exist(alice: User, charlie: User, northwind: Handle) -> None:
     assert Handle.objects.visible_or_404(alice, "NorthWIND") == northwind
     answers = set()
     for user, username in (
@@ -58,9 +56,7 @@ def test_it_answers_strangers_as_if_the_handle_did_not_exist(
     owners=st.lists(st.integers(0, 3), min_size=1, max_size=6),
     members=st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=12),
 )
-def test_it_shows_exactly_the_handles_of_ones_teams(
-    db: None, owners: list[int], members: set[tuple[int, int]]
-) -> None:
+def test_it_shows_exactly_the_handles_of_ones_teams(db: None, owners: list[int], members: set[tuple[int, int]]) -> None:
     """`owners`: the team of each handle; `members`: who is in which team."""
     Team.objects.all().delete()
     User.objects.all().delete()

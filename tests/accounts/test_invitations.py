@@ -28,9 +28,7 @@ def link(alice: User) -> str:
 
 def test_it_shows_the_link_once_to_the_owner_who_makes_it(alice: User) -> None:
     client = browser(alice)
-    answer = client.post(
-        reverse("accounts:invitation_create"), {"email": "dora@example.com", "role": "viewer"}
-    )
+    answer = client.post(reverse("accounts:invitation_create"), {"email": "dora@example.com", "role": "viewer"})
     found = re.search(r"http://testserver(/settings/invitations/([\w-]{43})/)", answer.content.decode())
     assert found
     assert "no-store" in answer["Cache-Control"]
@@ -126,8 +124,6 @@ def test_it_answers_gone_and_unknown_links_alike(link: str) -> None:
 
 def test_it_lets_nobody_but_owners_invite(bob: User) -> None:
     Membership.objects.filter(user=bob).update(role=Role.EDITOR)
-    answer = browser(bob).post(
-        reverse("accounts:invitation_create"), {"email": "dora@example.com", "role": "owner"}
-    )
+    answer = browser(bob).post(reverse("accounts:invitation_create"), {"email": "dora@example.com", "role": "owner"})
     assert answer.status_code == 403
     assert not Invitation.objects.exists()

@@ -137,12 +137,12 @@ def test_it_refuses_forged_posts(page: str, alice: User) -> None:
     assert client.post(page, {}).status_code == 403
 
 
-def test_it_offers_no_sign_up(db: None) -> None:
+def test_it_offers_no_sign_up(alice: User) -> None:
     assert "signup" not in browser().get(LOGIN).content.decode()
     form = {"email": "eve@example.com", "password1": PASSWORD, "password2": PASSWORD}
     for answer in (browser().get("/accounts/signup/"), browser().post("/accounts/signup/", form)):
         assert "by invitation" in answer.content.decode()
-    assert not User.objects.exists()
+    assert User.objects.get() == alice
 
 
 def test_it_changes_the_password_and_ends_other_sessions(alice: User) -> None:

@@ -45,7 +45,7 @@ def test_it_records_who_made_it_and_when_it_ends(alice: User, northwind: Handle)
     assert token.created_by == alice
     assert token.expires_at is not None
     assert abs(token.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
-    browser(alice).post(reverse("accounts:tokens"), _form(northwind, expires=""))
+    browser(alice).post(reverse("accounts:tokens"), _form(northwind, expires="never"))
     assert ApiToken.objects.filter(expires_at=None).count() == 1
 
 
@@ -103,9 +103,7 @@ def test_it_prints_a_token_that_ends(northwind: Handle) -> None:
         (["--handle", "northwind", "--expires-days", "0"], "whole number of days"),
     ],
 )
-def test_it_says_in_one_line_what_is_wrong(
-    arguments: list[str], message: str, northwind: Handle, acme: Handle
-) -> None:
+def test_it_says_in_one_line_what_is_wrong(arguments: list[str], message: str, northwind: Handle, acme: Handle) -> None:
     out = StringIO()
     with pytest.raises(CommandError, match=message) as refusal:
         call_command("create_token", *arguments, "--scope", "read", stdout=out)
