@@ -25,6 +25,7 @@ class Meter:
         self._stream, self._label, self._unit, self._total = stream, label, unit, total
         self._started = time.monotonic()
         self._line_at = self._started
+        self._finished = False
         self._bar: Progress | None = None
         if stream.isatty():
             columns = (
@@ -53,8 +54,8 @@ class Meter:
         rate = f"{count:,} {self._unit}, {count / max(now - self._started, 1e-3):,.0f}/s"
         if self._bar:
             self._bar.update(self._task, completed=done, rate=rate)
-        elif now - self._line_at >= LINE_EVERY_S or done >= self._total:
-            self._line_at = now
+        elif now - self._line_at >= LINE_EVERY_S or (done >= self._total and not self._finished):
+            self._line_at, self._finished = now, done >= self._total
             share = done / self._total if self._total else 1.0
             left = (now - self._started) * (1 - share) / share if share > 0 else 0.0
             self._stream.write(f"{self._label}: {share:.0%}, {rate}, {left:,.0f} s left\n")
