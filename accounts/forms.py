@@ -120,7 +120,7 @@ class SetupForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic in t
         label="Setup code",
         max_length=60,
         help_text="It was printed on the console; manage.py setup_code prints it again.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
     )
     team_name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
     field_order = ("code", "email", "password1", "password2", "team_name")
@@ -132,6 +132,7 @@ class SetupForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic in t
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        del self.fields["email"].widget.attrs["autofocus"]
         self.handle_form = HandleForm(*args, **kwargs)
 
     def clean_code(self) -> str:
