@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LARGEST_LOG = 20_000_000  # bytes; then it becomes NAME.log.1 and starts again
-_ALARMING = re.compile(
-    r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC|Error|Exception)\b|\[(warning|error|critical)\s*\]"
-)
+_ALARMING = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC|Error|Exception)\b|\[(warning|error|critical)\s*\]")
 # Hints about the host that Redis gives at every start, and that its log keeps.
 _HOST_HINTS = re.compile(r"overcommit|Transparent Huge Pages|TCP backlog")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

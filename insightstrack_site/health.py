@@ -155,15 +155,9 @@ class InstallationCollector(Collector):
         yield up
 
     def _from_redis(self) -> Iterator[Metric]:
-        backlog = GaugeMetricFamily(
-            "insightstrack_backlog_events", "Accepted events not yet applied", labels=["shard"]
-        )
-        lag = GaugeMetricFamily(
-            "insightstrack_lag_seconds", "Age of the oldest waiting batch", labels=["shard"]
-        )
-        held = GaugeMetricFamily(
-            "insightstrack_consumer_held", "1 when the shard has a writer", labels=["shard"]
-        )
+        backlog = GaugeMetricFamily("insightstrack_backlog_events", "Accepted events not yet applied", labels=["shard"])
+        lag = GaugeMetricFamily("insightstrack_lag_seconds", "Age of the oldest waiting batch", labels=["shard"])
+        held = GaugeMetricFamily("insightstrack_consumer_held", "1 when the shard has a writer", labels=["shard"])
         for shard in range(settings.SHARDS):
             waiting_us = stream.oldest_waiting_us(shard)
             waited = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
@@ -174,9 +168,7 @@ class InstallationCollector(Collector):
         heard_at = telemetry.last_beat_at()
         if heard_at is not None:
             at = heard_at.timestamp()
-            yield GaugeMetricFamily(
-                "insightstrack_beat_timestamp_seconds", "When the beat was last heard", value=at
-            )
+            yield GaugeMetricFamily("insightstrack_beat_timestamp_seconds", "When the beat was last heard", value=at)
 
     def _from_database(self) -> Iterator[Metric]:
         applied = CounterMetricFamily(

@@ -59,14 +59,10 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except PermissionError:
-            raise StartRefusedError(
-                f"Port {port} may not be used by this user; choose one: PORT=8000"
-            ) from None
+            raise StartRefusedError(f"Port {port} may not be used by this user; choose one: PORT=8000") from None
         except OSError as error:
             if error.errno in (98, 48):  # EADDRINUSE on Linux, on macOS
-                message = (
-                    f"Port {port} is used by another program; choose another one: make run PORT={port + 1}"
-                )
+                message = f"Port {port} is used by another program; choose another one: make run PORT={port + 1}"
                 raise StartRefusedError(message) from None
             raise StartRefusedError(f"Cannot listen on HOST={host}: {error.strerror or error}") from None
 
@@ -105,9 +101,7 @@ def check_redis(url: str) -> None:
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         needed = ".".join(map(str, OLDEST_REDIS))
-        raise StartRefusedError(
-            f"The Redis of REDIS_URL is version {version}; InsightsTrack needs {needed} or newer"
-        )
+        raise StartRefusedError(f"The Redis of REDIS_URL is version {version}; InsightsTrack needs {needed} or newer")
 
 
 def loses_answered_events(url: str) -> bool:

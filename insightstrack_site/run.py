@@ -126,9 +126,7 @@ def check_given_services(plan: Plan, console: Console) -> None:
     if plan.redis_url:
         preflight.check_redis(plan.redis_url)
         if preflight.loses_answered_events(plan.redis_url):
-            console.say(
-                "Warning: the Redis of REDIS_URL keeps no append-only file; a crash of it loses events."
-            )
+            console.say("Warning: the Redis of REDIS_URL keeps no append-only file; a crash of it loses events.")
     if plan.host not in LOOPBACK:
         console.say(f"Note: HOST={plan.host} is open to the network; ALLOWED_HOSTS must name this machine.")
 
@@ -182,9 +180,7 @@ def prepare(plan: Plan, environment: dict[str, str], supervisor: Supervisor) -> 
             process.terminate()
         told, _ = process.communicate()
     if finished and process.returncode:
-        raise StartRefusedError(
-            f"Preparing the installation failed (exit code {process.returncode}); see above"
-        )
+        raise StartRefusedError(f"Preparing the installation failed (exit code {process.returncode}); see above")
     return told.splitlines()
 
 

@@ -101,12 +101,18 @@ class HandleRollup(Rollup):
 
     pk = models.CompositePrimaryKey("handle_id", "grain", "start", "promoted")
 
+    def __str__(self) -> str:
+        return f"{self.handle}, {Grain(self.grain).name.lower()} from {self.start}"
+
 
 class TweetRollup(Rollup):
     """The sums of one Tweet."""
 
     pk = models.CompositePrimaryKey("handle_id", "tweet_id", "grain", "start", "promoted")
     tweet_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"Tweet {self.tweet_id}, {Grain(self.grain).name.lower()} from {self.start}"
 
 
 class HandleFeed(models.Model):

@@ -25,7 +25,7 @@ from metrics.vocabulary.events import PACKED
 
 Lease = Lock
 GROUP = "rollups"
-# A shard has one writer at a time, so its consumer needs no other name: whoever holds the lease takes over what is pending.
+# A shard has one writer at a time, so its consumer needs no other name: who holds the lease takes over what is pending.
 CONSUMER = "writer"
 LEASE_SECONDS = 10
 
@@ -71,7 +71,7 @@ def arrived_us(entry_id: str) -> int:
 
 def shard_of(handle_id: int) -> int:
     """The shard that carries a handle's events."""
-    return handle_id % settings.SHARDS
+    return handle_id % int(settings.SHARDS)
 
 
 def shards() -> list[int]:
@@ -102,7 +102,8 @@ def client() -> redis.Redis:
 
 def lease(shard: int) -> Lock:
     """The right to write a shard: ends by itself when its holder dies."""
-    return client().lock(f"lease:{GROUP}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
+    lock: Lock = client().lock(f"lease:{GROUP}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
+    return lock
 
 
 def open_group(shard: int) -> None:
@@ -115,7 +116,7 @@ def open_group(shard: int) -> None:
 
 
 def read(shard: int, count: int, block_ms: int | None = None, *, pending: bool = False) -> list[Entry]:
-    """Up to `count` entries: those handed out but never acknowledged (`pending`), else new ones, waiting for the first."""
+    """Up to `count` entries: those handed out but never acknowledged (`pending`), or new ones once one is there."""
     answer: Any = client().xreadgroup(
         GROUP, CONSUMER, {stream_key(shard): "0" if pending else ">"}, count=count, block=block_ms
     )
@@ -180,7 +181,7 @@ class Appender:
         self._backlog = 0
 
     async def append(self, parts: Mapping[int, bytes]) -> dict[int, str]:
-        """Store one batch, `{shard: payload}`, whole or not at all; returns the entry ids once Redis holds it durably."""
+        """Store one batch, `{shard: payload}`, whole or not at all; the entry ids come once Redis holds it durably."""
         stored: asyncio.Future[dict[int, str]] = asyncio.get_running_loop().create_future()
         self._waiting.append((parts, stored))
         if self._flushing is None or self._flushing.done():

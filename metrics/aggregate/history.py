@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from psycopg import sql
 
 from metrics import stream
 from metrics.aggregate import partitions, rollups
@@ -30,7 +32,7 @@ def rebuild(handle_id: int) -> int:
         shard = stream.shard_of(handle_id)
         StreamCursor.objects.get_or_create(shard=shard)
         StreamCursor.objects.select_for_update().get(shard=shard)
-        parameters = {"handle": handle_id, "dropped": dropped, "minutes_since": rollups.minutes_since()}
+        parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, "minutes_since": rollups.minutes_since()}
         for statement in _statements():
             cursor.execute(statement, parameters)
         return int(cursor.fetchone()[0])
@@ -72,7 +74,8 @@ def prepare_days() -> None:
 
 def _newest_arrival(day: date) -> datetime | None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT max(received_at) FROM {partitions.partition_name(partitions.EVENTS, day)}")
+        table = sql.Identifier(partitions.partition_name(partitions.EVENTS, day))
+        cursor.execute(sql.SQL("SELECT max(received_at) FROM {}").format(table))
         newest: datetime | None = cursor.fetchone()[0]
         return newest
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from typing import Any
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from psycopg import sql
 
 EVENTS = "metrics_engagementevent"
 MINUTES = ("metrics_handlerollup_minute", "metrics_tweetrollup_minute")
@@ -59,21 +62,25 @@ def drop(table: str, day: date) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
         try:
-            cursor.execute(f"DROP TABLE {partition_name(table, day)}")
+            execute: Any = cursor.execute
+            execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition_name(table, day))))
         finally:
             cursor.execute("RESET lock_timeout")
     forget(table)
 
 
-def _make(cursor: object, table: str, day: date) -> None:
-    execute = cursor.execute  # type: ignore[attr-defined]  # Django's cursor wrapper has no public type
+def _make(cursor: CursorWrapper, table: str, day: date) -> None:
+    execute: Any = cursor.execute  # psycopg's composed SQL passes through Django's wrapper
     name = partition_name(table, day)
     execute("SELECT to_regclass(%s)", [name])
-    if cursor.fetchone()[0] is not None:  # type: ignore[attr-defined]  # as above
+    if cursor.fetchone() != (None,):
         return
     storage = "" if table == EVENTS else " WITH (fillfactor = 60)"
-    execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL){storage}")
+    names = {"name": sql.Identifier(name), "table": sql.Identifier(table)}
+    execute(sql.SQL("CREATE TABLE {name} (LIKE {table} INCLUDING ALL)" + storage).format(**names))
+    edges = {"since": sql.Literal(f"{day} 00:00+00"), "until": sql.Literal(f"{day + timedelta(days=1)} 00:00+00")}
     execute(
-        f"ALTER TABLE {table} ATTACH PARTITION {name}"
-        f" FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
+        sql.SQL("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({since}) TO ({until})").format(
+            **names, **edges
+        )
     )

@@ -106,7 +106,7 @@ class Writer:
         return applied
 
     def _entries_wanted(self) -> int:
-        return max(1, min(2_000, round(settings.BATCH_EVENTS / max(1.0, self._events_per_entry))))
+        return max(1, min(2_000, round(int(settings.BATCH_EVENTS) / max(1.0, self._events_per_entry))))
 
     def _pending(self) -> Iterator[list[stream.Entry]]:
         """What a writer that died had been handed, in small batches."""

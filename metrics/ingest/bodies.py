@@ -124,7 +124,7 @@ class Items:
 
     def _raws(self, body: bytes, declared: bytes) -> list[msgspec.Raw]:
         if declared == NDJSON:
-            return self._raw_list.decode_lines(body)
+            return msgspec.json.Decoder(msgspec.Raw).decode_lines(body)
         # Items that cannot be told apart are no items: JSON that is neither form is refused as a whole.
         try:
             return self._raw_list.decode(body)

@@ -23,6 +23,7 @@ from metrics.ingest import bodies, receipts, rejections, tweets
 from metrics.ingest.bodies import Receive, RequestError, Scope
 from metrics.ingest.rejections import Rejected
 from metrics.ingest.validation import IncomingEvent, Refusal, pack, refusal_of
+from metrics.vocabulary.events import PACKED
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +172,7 @@ class _Part:
             self.last_us = occurred_us
 
     def receipt(self, shard: int, entry: str) -> receipts.Part:
-        events = len(self.payload) // stream.PACKED.size
+        events = len(self.payload) // PACKED.size
         return receipts.Part(shard, entry, sorted(self.handles), events, self.first_us, self.last_us)
 
 

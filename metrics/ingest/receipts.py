@@ -1,8 +1,9 @@
 """Receipts: what became of an accepted batch, without keeping anything for it.
 
-A receipt names the stream entries of its batch, their handles and the stretch of time of their events. Whether an entry
-is applied stands in its shard's cursor; which of its events were fresh is told by `received_at`, which is the entry's id
-as a time. So an answer survives every crash that the figures survive. A receipt is no secret: the gate is the token.
+A receipt names the stream entries of its batch, their handles and the stretch of time of their events. Whether an
+entry is applied stands in its shard's cursor; which of its events were fresh is told by `received_at`, which is the
+entry's id as a time. So an answer survives every crash that the figures survive. A receipt is no secret: the gate is
+the token.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def replay(rejection: Rejection) -> str:
 
 
 def _handles_of(rejection: Rejection) -> Mapping[str, int]:
-    token = ApiToken.objects.filter(pk=rejection.token_id).first()
+    token = ApiToken.objects.filter(pk=rejection.token_id or 0).first()
     covered = list(token.handles.all()) if token else []
     if rejection.handle is not None and rejection.handle not in covered:
         covered.append(rejection.handle)

@@ -6,7 +6,7 @@ This is the only place that decides what a good event is. It runs for every even
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
@@ -165,12 +165,25 @@ def refusal_of(error: msgspec.ValidationError) -> Refusal:
     if not found:
         return Refusal("", Reason.NOT_AN_OBJECT, "An item must be a JSON object.")
     field, complaint = found[1], text[: found.start()]
-    if "length" in complaint:
-        return Refusal(field, Reason.BAD_LENGTH, f"{field}: {complaint}.")
-    if field.endswith("_at") and ("RFC3339" in complaint or "timezone" in complaint):
-        return Refusal(field, Reason.BAD_TIME, f"{field}: write RFC 3339 with an offset, e.g. 2026-01-31T12:00:00Z.")
-    if field == "count" and "out of range" in complaint:
-        return Refusal(field, Reason.COUNT_OUT_OF_RANGE, f"count: must be 1 to {MAX_COUNT:,}.")
-    if "enum" in complaint:
-        return Refusal(field, Reason.BAD_VALUE, f"{field}: {complaint}.")
+    for reason, applies, detail in _COMPLAINTS:
+        if applies(field, complaint):
+            return Refusal(field, reason, f"{field}: {detail or complaint}.")
     return Refusal(field, Reason.WRONG_TYPE, f"{field}: {complaint}.")
+
+
+_Applies = Callable[[str, str], bool]
+# How the decoder's complaints read, in the order in which they are looked for.
+_COMPLAINTS: tuple[tuple[Reason, _Applies, str], ...] = (
+    (Reason.BAD_LENGTH, lambda _field, complaint: "length" in complaint, ""),
+    (
+        Reason.BAD_TIME,
+        lambda field, complaint: field.endswith("_at") and ("RFC3339" in complaint or "timezone" in complaint),
+        "write RFC 3339 with an offset, e.g. 2026-01-31T12:00:00Z",
+    ),
+    (
+        Reason.COUNT_OUT_OF_RANGE,
+        lambda field, complaint: field == "count" and "out of range" in complaint,
+        f"must be 1 to {MAX_COUNT:,}",
+    ),
+    (Reason.BAD_VALUE, lambda _field, complaint: "enum" in complaint, ""),
+)

@@ -95,6 +95,7 @@ class Announcer:
 
     def close(self) -> None:
         """Close the layer's connections with their loop."""
+        self._runner.run(self._layer.flush())
         self._runner.close()
 
     async def _send(self, messages: dict[int, str]) -> None:

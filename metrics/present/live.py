@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -30,17 +31,25 @@ log = structlog.get_logger(__name__)
 
 PULSE_SECONDS = 15
 MOST_HANDLES = 50
-NOT_SIGNED_IN, NOT_FOUND = 4401, 4404
+NOT_SIGNED_IN, NOT_FOUND, TRY_AGAIN = 4401, 4404, 1012
 _PULSE = '{"kind":"pulse"}'
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One handle's place in the channel layer, and the sockets of this process that follow it."""
+
+    task: asyncio.Task[None] | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    sockets: set[LiveSocket] = field(default_factory=set)
 
 
 class Hub:
     """The subscriptions of this process: which of its sockets follow which handle."""
 
     def __init__(self) -> None:
-        self._sockets: dict[int, set[LiveSocket]] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._subscriptions: dict[int, Subscription] = {}
         self._pulse: asyncio.Task[None] | None = None
         self._redis: Redis = Redis.from_url(settings.REDIS_URL)
 
@@ -48,43 +57,61 @@ class Hub:
         """Let the socket follow its handles; returns when nothing after this moment can be missed."""
         await self._redis.zadd(watch.KEY, watch.scores(socket.topics))
         for handle_id in socket.handles:
-            followers = self._sockets.setdefault(handle_id, set())
-            followers.add(socket)
-            if handle_id not in self._tasks:
-                ready = asyncio.Event()
-                self._tasks[handle_id] = asyncio.create_task(self._follow(handle_id, ready))
-                await ready.wait()
+            subscription = self._subscriptions.setdefault(handle_id, Subscription())
+            subscription.sockets.add(socket)
+            if subscription.task is None:
+                subscription.task = asyncio.create_task(self._follow(handle_id, subscription))
+            await subscription.ready.wait()
         if self._pulse is None or self._pulse.done():
             self._pulse = asyncio.create_task(self._beat())
 
     def leave(self, socket: LiveSocket) -> None:
         """Forget the socket; the last follower of a handle ends its subscription."""
         for handle_id in socket.handles:
-            followers = self._sockets.get(handle_id, set())
-            followers.discard(socket)
-            if not followers:
-                self._sockets.pop(handle_id, None)
-                if task := self._tasks.pop(handle_id, None):
-                    task.cancel()
+            subscription = self._subscriptions.get(handle_id)
+            if subscription is None:
+                continue
+            subscription.sockets.discard(socket)
+            if not subscription.sockets:
+                del self._subscriptions[handle_id]
+                if subscription.task:
+                    subscription.task.cancel()
 
-    async def _follow(self, handle_id: int, ready: asyncio.Event) -> None:
+    async def aclose(self) -> None:
+        """End every subscription and close the connections; for tests, whose event loops end before the process."""
+        tasks = [subscription.task for subscription in self._subscriptions.values()]
+        for task in [*tasks, self._pulse]:
+            if task:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._subscriptions.clear()
+        await self._redis.aclose()
+
+    async def _follow(self, handle_id: int, subscription: Subscription) -> None:
         layer: Any = get_channel_layer()
-        channel = await layer.new_channel()
-        await layer.group_add(group_name(handle_id), channel)
-        ready.set()
+        channel, group = await layer.new_channel(), group_name(handle_id)
         try:
+            await layer.group_add(group, channel)
+            subscription.ready.set()
             while True:
                 message = await layer.receive(channel)
-                await _deliver(self._sockets.get(handle_id, ()), message["text"])
+                await _deliver(subscription.sockets, message["text"])
+        except (RedisError, OSError) as error:
+            log.warning("subscription_lost", handle_id=handle_id, error=str(error))
+            self._subscriptions.pop(handle_id, None)
+            subscription.ready.set()
+            for socket in tuple(subscription.sockets):
+                await socket.close(TRY_AGAIN)
         finally:
-            with suppress(RedisError):
-                await asyncio.shield(layer.group_discard(group_name(handle_id), channel))
+            with suppress(RedisError, OSError):
+                await asyncio.shield(layer.group_discard(group, channel))
 
     async def _beat(self) -> None:
         """Tell every socket that it is alive, and Redis what is still watched."""
-        while self._sockets:
+        while self._subscriptions:
             await asyncio.sleep(PULSE_SECONDS)
-            sockets = {socket for followers in self._sockets.values() for socket in followers}
+            sockets = {socket for subscription in self._subscriptions.values() for socket in subscription.sockets}
             topics = {topic for socket in sockets for topic in socket.topics}
             if topics:
                 try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from django.db import connection
 
-from metrics.models import HandleRollup, TweetRollup
 from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.periods import EPOCH, Grain
 
@@ -45,7 +47,7 @@ def handle_state(handle_id: int, minutes: Collection[int], tweets: dict[int, Col
     tweet_pairs = [(tweet_id, Grain.MINUTE, minute) for tweet_id, of in tweets.items() for minute in of]
     tweet_pairs += [(tweet_id, Grain.LIFETIME, 0) for tweet_id in tweets]
     with connection.cursor() as cursor:
-        cursor.execute(_SQL, _parameters(handle_id, pairs, tweet_pairs))
+        cursor.execute(_statement(), _parameters(handle_id, pairs, tweet_pairs))
         for tweet_id, grain, start, promoted, sequence, *counts in cursor.fetchall():
             state.sequence = sequence
             if start is not None:
@@ -66,7 +68,7 @@ def _instant(seconds: int) -> datetime:
 
 def _parameters(
     handle_id: int, pairs: list[tuple[Grain, int]], tweet_pairs: list[tuple[int, Grain, int]]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return {
         "handle": handle_id,
         "grains": [int(grain) for grain, _ in pairs],
@@ -77,25 +79,7 @@ def _parameters(
     }
 
 
-# The feed's row comes even when no bucket does, so the sequence is always told.
-_SQL = f"""
-SELECT totals.*
-FROM (
-    SELECT NULL::bigint AS tweet_id, r.grain, r.start, r.promoted, f.sequence, {", ".join(f"r.{name}" for name in NAMES)}
-    FROM metrics_handlefeed f
-    LEFT JOIN LATERAL (
-        SELECT rollup.* FROM unnest(%(grains)s::smallint[], %(starts)s::timestamptz[]) AS wanted (grain, start)
-        JOIN {HandleRollup._meta.db_table} rollup
-          ON rollup.handle_id = f.handle_id AND rollup.grain = wanted.grain AND rollup.start = wanted.start
-    ) r ON true
-    WHERE f.handle_id = %(handle)s
-    UNION ALL
-    SELECT r.tweet_id, r.grain, r.start, r.promoted, f.sequence, {", ".join(f"r.{name}" for name in NAMES)}
-    FROM metrics_handlefeed f,
-         unnest(%(tweets)s::bigint[], %(tweet_grains)s::smallint[], %(tweet_starts)s::timestamptz[])
-             AS wanted (tweet_id, grain, start)
-    JOIN {TweetRollup._meta.db_table} r
-      ON r.handle_id = %(handle)s AND r.tweet_id = wanted.tweet_id AND r.grain = wanted.grain AND r.start = wanted.start
-    WHERE f.handle_id = %(handle)s
-) totals
-"""
+@cache
+def _statement() -> str:
+    template = Path(__file__).with_name("frames.sql").read_text()
+    return template.replace("{counts}", ", ".join(f"r.{name}" for name in NAMES))
