@@ -69,9 +69,7 @@ def video(report: Report) -> Figure:
     ]
     if report.previous_series is not None:
         drawn = min(len(report.previous_series.counts), len(edges) - 1)
-        traces.append(
-            _dotted("video_views", "y", edges, report.previous_series.counts[:drawn], "var(--ink-2)")
-        )
+        traces.append(_dotted("video_views", "y", edges, report.previous_series.counts[:drawn], "var(--ink-2)"))
     layout = _layout(
         xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
         yaxis=_count_axis([0, 1]),
@@ -189,9 +187,7 @@ def velocity(series: Series, until: datetime) -> Figure:
     labels = [figures.count(minutes) for minutes in (60, 45, 30, 15)]
     at = [edges[-1 - minutes] for minutes in (60, 45, 30, 15) if minutes < len(edges)]
     ticks = clock.Ticks((*at, edges[-1]), (*[f"−{label} min" for label in labels[-len(at) :]], "now"))
-    layout = _layout(
-        xaxis=_time_axis(Period(edges[0], until), ticks), yaxis=_count_axis([0, 1]), barmode="stack"
-    )
+    layout = _layout(xaxis=_time_axis(Period(edges[0], until), ticks), yaxis=_count_axis([0, 1]), barmode="stack")
     return _figure(_stack(edges, series.counts, is_running=True), layout)
 
 

@@ -265,9 +265,7 @@ def _tweet_context(told: report.TweetReport) -> Context:
         "groups": panels.breakdown(told.lifetime, None),
         "funnel": steps,
         "growth_rows": panels.series_rows(labels, sums, is_running=query.now < query.period.until),
-        "series_rows": panels.series_rows(
-            labels, told.clock.counts, is_running=query.now < query.period.until
-        ),
+        "series_rows": panels.series_rows(labels, told.clock.counts, is_running=query.now < query.period.until),
         "velocity_rows": panels.series_rows(
             clock.bucket_labels([*told.velocity.starts, until], DisplayGrain.MINUTE, query.zone),
             told.velocity.counts,
@@ -311,7 +309,5 @@ def _card(card: report.HandleCard, now: datetime) -> Context:
         "moving": card.moving,
         "last_received_at": card.last_received_at,
         "is_quiet": card.last_received_at is not None and now - card.last_received_at >= report.QUIET_AFTER,
-        "figures": [
-            panels.card_figure(name, today, others, minutes) for name in ("impressions", "engagements")
-        ],
+        "figures": [panels.card_figure(name, today, others, minutes) for name in ("impressions", "engagements")],
     }

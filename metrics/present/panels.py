@@ -28,9 +28,7 @@ from metrics.vocabulary.engagements import (
 RATE = "engagement_rate"
 TILES = ("impressions", "engagements", RATE, "favorites_net", "url_clicks", "video_views")
 SERIES_COLUMNS = ("impressions", "engagements", "social", "clicks", "apps", "video_starts", "video_views")
-FUNNEL_LABELS = dict(
-    zip(FUNNEL, ("Starts", "3 s views", "25 %", "50 %", "75 %", "95 %", "100 %"), strict=True)
-)
+FUNNEL_LABELS = dict(zip(FUNNEL, ("Starts", "3 s views", "25 %", "50 %", "75 %", "95 %", "100 %"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,7 @@ class Tile:
     spark: Sparkline
 
 
-def tiles(
-    totals: Counts, previous: Counts | None, series: Counts | None = None, is_running: bool = True
-) -> list[Tile]:
+def tiles(totals: Counts, previous: Counts | None, series: Counts | None = None, is_running: bool = True) -> list[Tile]:
     """The six tiles of counts int64[2, 26]; sparklines from a series int64[n, 2, 26] where there is one."""
     both = totals.sum(axis=0)
     before = None if previous is None else previous.sum(axis=0)

@@ -8,7 +8,7 @@ ids are strings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -18,8 +18,10 @@ from metrics.present import clock, figures
 from metrics.query import series
 from metrics.query.params import Compare, Range, ReportQuery
 from metrics.query.report import HandleCard, Report, TweetReport, TweetRow
+from metrics.query.tweets import rate_period
+from metrics.query.typical import AGES
 from metrics.vocabulary.engagements import METRICS, NAMES, TYPES, Counts
-from metrics.vocabulary.periods import DisplayGrain, Period
+from metrics.vocabulary.periods import DisplayGrain, Period, day_start
 
 Json = dict[str, Any]
 _STORED_AS = {DisplayGrain.MINUTE: "minutes", DisplayGrain.QUARTER: "quarters"}
@@ -68,7 +70,7 @@ def report_snapshot(report: Report, rows: Sequence[TweetRow], moving: Sequence[T
         "previous": _previous(report),
         "stored_as": _STORED_AS.get(query.grain, "quarters"),
         "tail": _tail(query, edges),
-        "tweets": [_tweet(row) for row in known.values()],
+        "tweets": [_tweet(row, pace) for row, pace in zip(known.values(), _paces(query, list(known)), strict=True)],
         "shown": [str(row.tweet.tweet_id) for row in rows],
         "published": report.tweets_published,
     }
@@ -101,15 +103,15 @@ def tweet_snapshot(report: TweetReport) -> Json:
         "tweet": str(query.tweet.tweet_id),
         "lifetime": vectors(report.lifetime),
         "times": report.times_usual,
-        "rate": report.rate_per_minute,
+        "created_at": query.tweet.created_at.timestamp() * 1000,
+        "is_young": query.now - query.tweet.created_at <= AGES[-1],
         "edges": [_seconds(edge) for edge in edges],
         "labels": clock.bucket_labels(edges, query.grain, query.zone),
         "before": vectors(report.before),
         "counts": [vectors(bucket) for bucket in report.clock.counts],
         "zone": query.zone.key,
         "minutes": [
-            [_seconds(start), *vectors(counts)]
-            for start, counts in zip(minutes, report.velocity.counts, strict=True)
+            [_seconds(start), *vectors(counts)] for start, counts in zip(minutes, report.velocity.counts, strict=True)
         ],
     }
 
@@ -120,13 +122,16 @@ def cards_snapshot(cards: Sequence[HandleCard], now: datetime) -> Json:
 
 
 def _card(card: HandleCard, now: datetime) -> Json:
-    moving = card.moving
+    moving, zone = card.moving, card.handle.zone
+    today = now.astimezone(zone).date()
     return {
         **_feed(card.handle.username, card.sequence, card.handle.pk, now),
         "minutes": [
             [_seconds(start), *vectors(counts)]
             for start, counts in zip(card.minutes.starts, card.minutes.counts, strict=True)
         ],
+        "midnight": _seconds(day_start(today, zone)),
+        "tomorrow": _seconds(day_start(today + timedelta(days=1), zone)),
         "today": vectors(card.today),
         "yesterday": vectors(card.yesterday),
         "last_week": vectors(card.last_week),
@@ -166,13 +171,23 @@ def _tail(query: ReportQuery, edges: Sequence[datetime]) -> list[list[Any]]:
         return []
     part = Period(edges[max(0, len(edges) - 3)], edges[-1])
     quarters = series.handle_series(query.handle.pk, part, DisplayGrain.QUARTER, query.zone)
+    return [[_seconds(start), *vectors(counts)] for start, counts in zip(quarters.starts, quarters.counts, strict=True)]
+
+
+def _paces(query: ReportQuery, tweet_ids: Sequence[int]) -> list[list[list[int]]]:
+    """For each Tweet its engagements in the minutes that make its speed: [[start, engagements], …]."""
+    period = rate_period(query.now)
+    found = series.tweet_series(query.handle.pk, tweet_ids, period, DisplayGrain.MINUTE, query.zone)
     return [
-        [_seconds(start), *vectors(counts)]
-        for start, counts in zip(quarters.starts, quarters.counts, strict=True)
+        [
+            [_seconds(start), int(METRICS["engagements"].of(counts).sum())]
+            for start, counts in zip(found[tweet_id].starts, found[tweet_id].counts, strict=True)
+        ]
+        for tweet_id in tweet_ids
     ]
 
 
-def _tweet(row: TweetRow) -> Json:
+def _tweet(row: TweetRow, pace: list[list[int]]) -> Json:
     tweet = row.tweet
     return {
         "id": str(tweet.tweet_id),
@@ -182,7 +197,7 @@ def _tweet(row: TweetRow) -> Json:
         "created_at": tweet.created_at.timestamp() * 1000,
         "totals": vectors(row.totals),
         "lifetime": vectors(row.lifetime),
-        "rate": row.rate_per_minute,
+        "pace": pace,
         "times": row.times_usual,
     }
 

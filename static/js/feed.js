@@ -1,0 +1,102 @@
+// The live figures of some handles: frames in order, and a snapshot whenever one may have been missed.
+
+import { Socket } from "./socket.js";
+
+const APART = 2000; // at most one snapshot in two seconds
+const JITTER = 400;
+
+/**
+ * @typedef {object} FeedOptions
+ * @property {Object<string, number>} sequences what the page shows, by handle
+ * @property {string} [tweet] id of a Tweet that every frame should carry
+ * @property {() => string} snapshotUrl
+ * @property {(frame: object) => void} onFrame
+ * @property {(snapshot: object) => void} onSnapshot
+ * @property {import("./badge.js").Badge} badge
+ */
+
+export class Feed {
+  /** @param {FeedOptions} options */
+  constructor(options) {
+    this.options = options;
+    this.sequences = { ...options.sequences };
+    this.heard = { ...options.sequences };
+    this.last = 0;
+    const asked = new URLSearchParams(Object.keys(options.sequences).map((handle) => ["handle", handle]));
+    if (options.tweet) asked.set("tweet", options.tweet);
+    this.socket = new Socket(`/ws/live/?${asked}`, {
+      onMessage: (message) => this.receive(message),
+      onState: (state) => options.badge.socket(state),
+    });
+  }
+
+  /** @param {{kind:string, handle:string, sequence:number, previous:number}} message */
+  receive(message) {
+    const { handle, sequence } = message;
+    if (!(handle in this.sequences)) return;
+    this.heard[handle] = Math.max(this.heard[handle], sequence);
+    if (message.kind === "hello") {
+      if (sequence !== this.sequences[handle]) this.resync();
+    } else if (message.kind === "frame") {
+      this.frame(message);
+    }
+  }
+
+  frame(message) {
+    const known = this.sequences[message.handle];
+    if (message.sequence <= known) return;
+    if (message.previous > known) {
+      this.resync();
+      return;
+    }
+    this.sequences[message.handle] = message.sequence;
+    this.options.badge.frame(message);
+    this.options.onFrame(message);
+  }
+
+  /** Fetch a snapshot soon: never two at once, never often, and not all browsers in the same moment. @param {number} [jitter] ms */
+  resync(jitter = JITTER) {
+    if (this.planned || this.ended || document.hidden) return;
+    const wait = Math.max(0, this.last + APART - Date.now()) + Math.random() * jitter;
+    this.planned = setTimeout(() => this.fetch(), wait);
+  }
+
+  async fetch() {
+    this.last = Date.now();
+    this.aborter = new AbortController();
+    try {
+      const answer = await fetch(this.options.snapshotUrl(), {
+        headers: { Accept: "application/json" }, signal: this.aborter.signal, cache: "no-store",
+      });
+      if (!answer.ok) throw new Error(`snapshot: ${answer.status}`);
+      this.take(await answer.json());
+    } catch {
+      if (this.ended) return;
+      // The figures on screen stay, and say how old they are; the next try comes by itself.
+      this.options.badge.failed();
+      this.planned = undefined;
+      this.last = Date.now() + APART;
+      this.resync(APART);
+    }
+  }
+
+  /** @param {object} snapshot of one handle, or of several */
+  take(snapshot) {
+    this.planned = undefined;
+    if (this.ended) return;
+    for (const part of snapshot.handles ?? [snapshot]) {
+      this.sequences[part.handle] = part.sequence;
+      // It was read before a frame that has already come: that frame is missing in it.
+      if (part.sequence < (this.heard[part.handle] ?? 0)) this.resync();
+    }
+    this.options.badge.snapshot(snapshot);
+    this.options.onSnapshot(snapshot);
+  }
+
+  end() {
+    this.ended = true;
+    clearTimeout(this.planned);
+    this.aborter?.abort();
+    this.socket.end();
+  }
+}
