@@ -27,12 +27,10 @@ def _start_services() -> None:
     os.environ["VAR_DIR"] = str(var_dir)
     os.environ["SECRET_KEY"] = "a secret key for tests"
     os.environ["DATABASE_URL"] = (
-        os.environ.get("TEST_DATABASE_URL")
-        or _running.enter_context(embedded.postgres(var_dir, QUICK_POSTGRES)).url
+        os.environ.get("TEST_DATABASE_URL") or _running.enter_context(embedded.postgres(var_dir, QUICK_POSTGRES)).url
     )
     os.environ["REDIS_URL"] = (
-        os.environ.get("TEST_REDIS_URL")
-        or _running.enter_context(embedded.redis(var_dir, {"appendfsync": "no"})).url
+        os.environ.get("TEST_REDIS_URL") or _running.enter_context(embedded.redis(var_dir, {"appendfsync": "no"})).url
     )
 
 
@@ -56,7 +54,8 @@ from tests.cast import (  # noqa: E402  # models can be imported only now
     read_token,
     token,
 )
+from tests.stack import live_stack  # noqa: E402
 
 static_files.provide()
 
-__all__ = ["acme", "alice", "bob", "charlie", "ingest_token", "northwind", "read_token", "token"]
+__all__ = ["acme", "alice", "bob", "charlie", "ingest_token", "live_stack", "northwind", "read_token", "token"]

@@ -1,0 +1,194 @@
+"""A whole running installation for tests: own PostgreSQL and Redis that lose nothing, web server, workers and beat.
+
+    def test_it_counts(live_stack: Stack) -> None:
+        live_stack.add_handle("northwind", email="alice@northwind.example")
+        token = live_stack.token("northwind")
+        httpx.post(live_stack.url + "/api/v1/events", …)
+
+One for all tests of a session, so every module makes its own handles. Tests may end its parts: `kill`, `kill_writers`,
+`redis.kill()`, `postgres.stop()`; `eventually` starts ended programs again, as the supervisor would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from django.conf import settings
+
+from insightstrack_site import embedded, processes
+from insightstrack_site.run import BASE_DIR, Plan, programs
+from tests.cast import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from insightstrack_site.supervisor import Program
+
+_ADD_HANDLE = """
+import json, sys
+from accounts.models import Handle, Membership, Team, User
+username, email, password, team_name, role = json.loads(sys.stdin.read())
+team, _ = Team.objects.get_or_create(slug=team_name.lower(), defaults={"name": team_name})
+user = User.objects.filter(email=email).first() or User.objects.create_user(email, password)
+Membership.objects.get_or_create(user=user, team=team, defaults={"role": role})
+Handle.objects.get_or_create(username=username, defaults={"team": team, "display_name": username.title()})
+print(Handle.objects.get(username=username).pk)
+"""
+
+
+def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
+    """Ask until the check is true; AssertionError with `what` once the time is up."""
+    assert processes.wait_for(check, seconds, every=0.1), f"not within {seconds:.0f} s: {what}"
+
+
+class Stack:
+    """The running parts, and the ways to use, break and mend them. Use it in the main thread."""
+
+    def __init__(self, var_dir: Path, port: int) -> None:
+        self.var_dir, self.port = var_dir, port
+        self.url = f"http://127.0.0.1:{port}"
+        self.postgres = embedded.Postgres(var_dir, {"shared_buffers": "128MB"})
+        self.redis = embedded.Redis(var_dir, {"appendfsync": "always"})
+        plan = Plan(var_dir, "127.0.0.1", port, "daphne", demo=False, shards=2, database_url=None, redis_url=None)
+        self.env = {
+            **os.environ,
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "VAR_DIR": str(var_dir),
+            "PORT": str(port),
+            "SHARDS": str(plan.shards),
+            "DJANGO_SETTINGS_MODULE": "insightstrack_site.settings",
+        }
+        self.processes: dict[str, Program] = {program.name: program for program in programs(plan, self.env)}
+
+    def start(self) -> None:
+        """Start every part and wait until the installation says that it is ready."""
+        self.postgres.start()
+        self.redis.start()
+        self.manage("migrate", "--verbosity", "0")
+        (self.var_dir / "static").symlink_to(Path(settings.STATIC_ROOT).resolve())
+        for program in self.processes.values():
+            program.spawn()
+        self.wait_until_ready()
+
+    def stop(self) -> None:
+        """End every part."""
+        for program in self.processes.values():
+            if program.process is not None:
+                processes.stop(program.process, signal.SIGKILL, 5.0)
+        self.redis.stop()
+        self.postgres.stop()
+
+    def wait_until_ready(self, seconds: float = 60.0) -> None:
+        """Wait for `/readyz`."""
+        self.eventually(self.is_ready, seconds, "/readyz answers 200")
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` answers 200 now."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def eventually(self, check: Callable[[], bool], seconds: float, what: str) -> None:
+        """Ask until the check is true, starting ended programs again meanwhile."""
+
+        def tended() -> bool:
+            self.tend()
+            return check()
+
+        eventually(tended, seconds, what)
+
+    def tend(self) -> None:
+        """Start the programs again that have ended."""
+        for program in self.processes.values():
+            if program.process is not None and program.process.poll() is not None:
+                processes.signal_group(program.process.pid, signal.SIGKILL)
+                program.spawn()
+
+    def kill(self, name: str) -> None:
+        """End one program (web, consumers, worker, beat) at once; `eventually` and `tend` start it again."""
+        process = self.processes[name].process
+        assert process is not None
+        processes.signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def restart(self, name: str) -> None:
+        """End one program at once and start it again."""
+        self.kill(name)
+        self.tend()
+
+    def kill_writers(self) -> None:
+        """End the processes in which the consumers work, at once, and leave the worker that started them."""
+        worker = self.processes["consumers"].process
+        assert worker is not None
+        for child in psutil.Process(worker.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def manage(self, *arguments: str, stdin: str = "") -> str:
+        """What `manage.py …` prints on stdout."""
+        told = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            env=self.env,
+            cwd=BASE_DIR,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    def add_handle(
+        self,
+        username: str,
+        email: str = "alice@northwind.example",
+        team: str = "Northwind",
+        role: str = "owner",
+        password: str = PASSWORD,
+    ) -> int:
+        """Make the handle, its team, and a member who can sign in, where they do not exist; returns the handle's id."""
+        answers = json.dumps([username, email, password, team, role])
+        return int(self.manage("shell", "--no-imports", "--command", _ADD_HANDLE, stdin=answers))
+
+    def token(self, *handles: str, scopes: tuple[str, ...] = ("ingest", "read")) -> str:
+        """The secret of a new token for these handles of one team."""
+        chosen = [part for name in handles for part in ("--handle", name)]
+        return self.manage("create_token", *chosen, *(part for scope in scopes for part in ("--scope", scope))).strip()
+
+    @contextmanager
+    def database(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+        """A connection to the installation's database; its transaction ends with the block."""
+        with psycopg.connect(self.postgres.url, connect_timeout=5) as connection:
+            yield connection
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def live_stack() -> Iterator[Stack]:
+    """The session's running installation."""
+    with ExitStack() as undo:
+        folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="it-stack-", ignore_cleanup_errors=True))
+        stack = Stack(Path(folder), free_port())
+        undo.callback(stack.stop)
+        stack.start()
+        yield stack
