@@ -54,7 +54,7 @@ class Tweet(models.Model):
         indexes = [models.Index(fields=["handle", "-created_at"], name="tweets_by_age")]
 
     def __str__(self) -> str:
-        return self.text[:80] or f"Tweet {self.tweet_id}"
+        return self.text or f"Tweet {self.tweet_id}"
 
 
 class EngagementEvent(models.Model):
