@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from metrics.demo.sender import Sender
 
 MARGIN = timedelta(minutes=2)
+# How far back an earlier replay is looked for, to be completed or repeated rather than begun anew.
+REMEMBERED = timedelta(days=90)
 BATCH = 2_500
 TICK_S = 0.25
 APPLIED_WITHIN_S = 300.0
@@ -58,7 +60,7 @@ class Replay:
             {
                 "handle": self.handle,
                 "id": str(self.tweet_id(cascade)),
-                "text": f"Cascade RT{cascade.number}: {len(cascade.ages):,} Retweets",
+                "text": title(cascade),
                 "created_at": self.started_at,
                 "media": "none",
             }
@@ -84,6 +86,11 @@ class Replay:
             type="retweets",
             occurred_at=self.started_at + timedelta(seconds=float(cascade.ages[place])),
         )
+
+
+def title(cascade: Cascade) -> str:
+    """The text of the Tweet that stands for a cascade."""
+    return f"Cascade RT{cascade.number}: {len(cascade.ages):,} Retweets"
 
 
 def latest_start(cascades: Sequence[Cascade], now: datetime) -> datetime:
@@ -144,3 +151,65 @@ def by_minute(cascade: Cascade) -> dict[int, int]:
     """Retweets by minute of age, as the file has them; only minutes with any."""
     minutes, numbers = np.unique((cascade.ages // 60).astype(np.int64), return_counts=True)
     return dict(zip(minutes.tolist(), numbers.tolist(), strict=True))
+
+
+def earlier_start(sender: Sender, handle: str, cascades: Sequence[Cascade], now: datetime) -> datetime | None:
+    """When the handle's latest replay of any of these cascades began, so that it is repeated; None without one."""
+    titles = {title(cascade) for cascade in cascades}
+    offset: int | None = 0
+    while offset is not None:
+        page = sender.read(
+            f"/api/v1/handles/{handle}/tweets",
+            reading="tweets",
+            range="custom",
+            since=_text(now - REMEMBERED),
+            until=_text(now),
+            zone="UTC",
+            sort="created_at",
+            limit=100,
+            offset=offset,
+        )
+        for tweet in page["tweets"]:
+            if tweet["text"] in titles:
+                return datetime.fromisoformat(tweet["created_at"]).astimezone(UTC)
+        offset = page["next_offset"]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Retweets of a Tweet: over its life, summed up at the series' end, and by minute of age where there are any."""
+
+    lifetime: int
+    cumulative: int
+    by_minute: dict[int, int]
+
+
+def counted(sender: Sender, replay: Replay, cascade: Cascade) -> Count:
+    """What the JSON API tells of a cascade's Tweet."""
+    minutes = int(cascade.ages[-1] // 60) + 1 if len(cascade.ages) else 1
+    answer = sender.read(
+        f"/api/v1/tweets/{replay.tweet_id(cascade)}/series",
+        handle=replay.handle,
+        range="custom",
+        since=_text(replay.started_at),
+        until=_text(replay.started_at + timedelta(minutes=minutes)),
+        grain="minute",
+        zone="UTC",
+    )
+    series = answer["series"]
+    found = {}
+    for start, number in zip(series["starts"], series["metrics"]["retweets"], strict=True):
+        if number:
+            age = datetime.fromisoformat(start) - replay.started_at
+            found[int(age.total_seconds() // 60)] = int(number)
+    return Count(int(answer["lifetime"]["retweets"]), int(answer["cumulative"]["retweets"][-1]), found)
+
+
+def in_file(cascade: Cascade) -> Count:
+    """What the file tells."""
+    return Count(len(cascade.ages), len(cascade.ages), by_minute(cascade))
+
+
+def _text(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M}Z"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from insightstrack_site.run import BASE_DIR
 from metrics.demo.events import Event
 from metrics.demo.feed import LONGEST_TICK_S, Feed
 from metrics.demo.kernel import DAY
@@ -179,3 +184,44 @@ def test_it_stops_at_once(sender: Sender, stop: threading.Event, tmp_path: Path)
     feed = Feed(sender, tmp_path / "feed.json", seed=1, days=1)
     feed.run(stop, lambda _: stop.set())
     assert stop.is_set()
+
+
+def test_it_runs_as_a_command_until_it_is_told_to_stop(served: tuple[type[Peer], str], tmp_path: Path) -> None:
+    peer, url = served
+    command = [sys.executable, "manage.py", "demo_feed", "--url", url, "--token", "a-token", "--days", "2"]
+    process = subprocess.Popen(
+        command,
+        cwd=BASE_DIR,
+        env={**os.environ, "VAR_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        history_and_present = "Demo history: 100%"
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert any(line.startswith(history_and_present) for line in lines)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(3) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert set(peer.times.values()) == {1}
+    assert (tmp_path / "demo_feed.json").exists()
+
+
+def test_it_says_in_one_line_why_it_cannot_run(
+    peer: type[Peer], served: tuple[type[Peer], str], tmp_path: Path
+) -> None:
+    peer.answers += [(401, {})] * 2
+    command = [sys.executable, "manage.py", "demo_feed", "--url", served[1], "--days", "1"]
+    environment = {**os.environ, "VAR_DIR": str(tmp_path)}
+    for more, complaint in ([], "run manage.py create_demo"), (["--token", "x"], "the server answered 401"):
+        told = subprocess.run(
+            command + more, cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 1
+        assert complaint in told.stderr
+        assert told.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from metrics.demo import replay
-from metrics.demo.cascades import CascadeError, read_cascades
+from metrics.demo.cascades import Cascade, CascadeError, read_cascades
 from metrics.demo.progress import Meter
 from metrics.demo.sender import RefusedError, Sender, StoppedError
 from metrics.management.commands.demo_feed import demo_token
@@ -47,14 +47,14 @@ class Command(BaseCommand):
             cascades = read_cascades(options["directory"])[: options["limit"]]
             sender = Sender(options["url"], options["token"] or demo_token(), stop, self._notice)
             handle = options["handle"].removeprefix("@")
-            known = None if options["started_at"] else replay.earlier_start(sender, handle, cascades)
-            started_at = options["started_at"] or known or replay.latest_start(cascades, datetime.now(UTC))
+            started_at = options["started_at"] or _start(sender, handle, cascades)
             planned = replay.Replay(handle, cascades, started_at)
             self.stdout.write(
                 f"{len(cascades)} Tweets of @{handle}, {planned.size:,} Retweets, from {started_at:%Y-%m-%d %H:%M} UTC"
             )
             receipts = self._send(planned, sender, options["speed"], stop)
-            replay.wait_until_applied(sender, receipts, stop, lambda done: None)
+            with Meter(self.stdout, "Applied", "batches", len(receipts)) as meter:
+                replay.wait_until_applied(sender, receipts, stop, lambda done: meter.show(done, done))
             self._compare(planned, sender)
         except (CascadeError, RefusedError, replay.ReplayError, ValueError) as error:
             raise CommandError(str(error)) from error
@@ -75,12 +75,11 @@ class Command(BaseCommand):
         """A line for each Tweet; CommandError when a count differs."""
         wrong = 0
         for cascade in planned.cascades:
-            counted = replay.counted(sender, planned.tweet_id(cascade), planned)
-            expected = replay.by_minute(cascade)
+            counted, expected = replay.counted(sender, planned, cascade), replay.in_file(cascade)
             same = counted == expected
             wrong += not same
             self.stdout.write(
-                f"RT{cascade.number}: file {len(cascade.ages):,}, counted {sum(counted.values()):,}, "
+                f"RT{cascade.number}: file {expected.lifetime:,}, counted {counted.lifetime:,}, "
                 f"{'every minute the same' if same else 'DIFFERENT'}"
             )
         if wrong:
@@ -89,6 +88,12 @@ class Command(BaseCommand):
 
     def _notice(self, line: str) -> None:
         self.stderr.write(f"Replay: {line}")
+
+
+def _start(sender: Sender, handle: str, cascades: list[Cascade]) -> datetime:
+    """Where an earlier replay of the handle began, else as late as can be."""
+    now = datetime.now(UTC)
+    return replay.earlier_start(sender, handle, cascades, now) or replay.latest_start(cascades, now)
 
 
 def speed(text: str) -> float:
