@@ -22,7 +22,7 @@ from metrics.query.params import ReportQuery
 from metrics.query.report import Report, TweetReport
 from metrics.query.series import Series
 from metrics.query.typical import AGES
-from metrics.vocabulary.engagements import FAMILY_LABELS, METRICS, Counts, Family
+from metrics.vocabulary.engagements import FAMILY_LABELS, FUNNEL, METRICS, Counts, Family
 from metrics.vocabulary.periods import Period
 
 Figure = dict[str, Any]
@@ -94,8 +94,9 @@ def funnel(steps: Sequence[FunnelStep]) -> Figure:
         meta={"of": "funnel"},
     )
     layout = _layout(
-        xaxis={"range": [0, most * 1.36], "visible": False, "fixedrange": True},
+        xaxis={"range": [0, most * 1.45], "visible": False, "fixedrange": True},
         yaxis={
+            "type": "category",
             "autorange": "reversed",
             "fixedrange": True,
             "showgrid": False,
@@ -111,7 +112,8 @@ def funnel(steps: Sequence[FunnelStep]) -> Figure:
 
 def funnel_text(step: FunnelStep) -> str:
     """ "30,871  64 %": the count and the share of starts."""
-    share = "" if step.share is None else f"   {figures.percent(step.share, 0)}"
+    is_start = step.name == FUNNEL[0]
+    share = "" if step.share is None or is_start else f"   {figures.percent(step.share, 0)}"
     return figures.count(step.count) + share
 
 
@@ -323,7 +325,7 @@ def _count_axis(domain: list[float]) -> Figure:
 
 def _layout(**parts: Any) -> go.Layout:
     given = {
-        "margin": {"l": 40, "r": 6, "t": 6, "b": 24},
+        "margin": {"l": 40, "r": 12, "t": 6, "b": 24},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": _TEXT,

@@ -73,11 +73,11 @@ def rate(per_minute: float) -> str:
     return rounded(per_minute, 0 if per_minute >= 9.95 or per_minute == 0 else 1)
 
 
-def direction(now: float | None, before: float | None) -> str:
-    """The class of a change: "gain", "loss" or "" (the sign is always written too)."""
-    if now is None or before is None or now == before:
-        return ""
-    return "gain" if now > before else "loss"
+def direction(change: str) -> str:
+    """The class of a change as it is written: "gain", "loss" or "" (colour never says more than the sign)."""
+    if change.startswith(MINUS):
+        return "loss"
+    return "gain" if change.startswith("+") or change == "new" else ""
 
 
 def _with_sign(text: str) -> str:

@@ -261,7 +261,7 @@ def _tweet_context(told: report.TweetReport) -> Context:
         "query": query,
         "tweet": query.tweet,
         "report": told,
-        "tiles": panels.tiles(told.lifetime, None),
+        "tiles": panels.tiles(told.lifetime, None, told.velocity.counts),
         "groups": panels.breakdown(told.lifetime, None),
         "funnel": steps,
         "growth_rows": panels.series_rows(labels, sums, is_running=query.now < query.period.until),

@@ -63,13 +63,14 @@ def column(name: str, counts: Counts) -> list[float]:
 def _tile(name: str, both: Counts, before: Counts | None, spark: Sparkline) -> Tile:
     if name == RATE:
         now, was = engagement_rate(both), None if before is None else engagement_rate(before)
+        change = figures.points(now, was)
         return Tile(
             name,
             "Engagement rate",
             ENGAGEMENT_RATE_DEFINITION,
             figures.percent(now),
-            figures.points(now, was),
-            figures.direction(now, was),
+            change,
+            figures.direction(change),
             "",
             spark,
         )
@@ -77,13 +78,14 @@ def _tile(name: str, both: Counts, before: Counts | None, spark: Sparkline) -> T
     value = int(metric.of(both))
     old = None if before is None else int(metric.of(before))
     lost = sum(int(both[CODE[undo]]) for undo in metric.minus)
+    change = figures.change(value, old)
     return Tile(
         name,
         metric.label,
         metric.definition,
         figures.count(value),
-        figures.change(value, old),
-        figures.direction(value, old),
+        change,
+        figures.direction(change),
         f"{figures.count(lost)} lost" if metric.minus else "",
         spark,
     )
@@ -108,7 +110,8 @@ def card_figure(name: str, today: Counts, others: Mapping[str, Counts], minutes:
     changes = []
     for against, counts in others.items():
         old = int(metric.of(counts))
-        changes.append((against, figures.change(value, old), figures.direction(value, old)))
+        change = figures.change(value, old)
+        changes.append((against, change, figures.direction(change)))
     spark = sparkline(column(name, minutes))
     return CardFigure(name, metric.label, metric.definition, figures.count(value), tuple(changes), spark)
 
@@ -126,6 +129,7 @@ class TypeRow:
     family: str
     organic: int
     promoted: int
+    is_promotable: bool
     lost: int | None
     net: int
     change: str
@@ -180,7 +184,7 @@ def _type_row(kind: EngagementType, totals: Counts, previous: Counts | None, ful
     organic, promoted = int(totals[ORGANIC, code]), int(totals[PROMOTED, code])
     lost = int(totals[:, CODE[undo]].sum()) if undo else None
     net = organic + promoted - (lost or 0)
-    old = None if previous is None else _net(kind.name, previous)
+    change = figures.change(net, None if previous is None else _net(kind.name, previous))
     return TypeRow(
         kind.name,
         kind.label,
@@ -188,10 +192,11 @@ def _type_row(kind: EngagementType, totals: Counts, previous: Counts | None, ful
         kind.family.value if kind.family else "impressions",
         organic,
         promoted,
+        kind.promotable,
         lost,
         net,
-        figures.change(net, old),
-        figures.direction(net, old),
+        change,
+        figures.direction(change),
         (round(organic / full * 100, 2), round(promoted / full * 100, 2)),
     )
 

@@ -65,7 +65,7 @@ export class Chart {
     this.canvas.className = "chart__canvas";
     this.element.prepend(this.canvas);
     this.size = [this.element.clientWidth, this.element.clientHeight];
-    await Plotly.newPlot(this.canvas, resolved(this.figure.data), this.layout(), CONFIG);
+    await Plotly.newPlot(this.canvas, this.data(), this.layout(), CONFIG);
     this.observer.observe(this.element);
   }
 
@@ -86,7 +86,16 @@ export class Chart {
   /** Draw what changed in the figure, or in the theme. */
   refresh() {
     if (!this.canvas || this.ended) return;
-    this.Plotly.react(this.canvas, resolved(this.figure.data), this.layout(), CONFIG);
+    this.Plotly.react(this.canvas, this.data(), this.layout(), CONFIG);
+  }
+
+  /** The traces in this theme; where bars are thin, so is the surface between them. */
+  data() {
+    const data = resolved(this.figure.data);
+    for (const { type, marker, x } of data) {
+      if (type === "bar" && marker.line && this.size[0] / x.length < 6) marker.line.width = 0.4;
+    }
+    return data;
   }
 
   layout(size = this.size) {
@@ -122,7 +131,7 @@ export class Chart {
     layout.margin.t += 44;
     layout.title = { text: title, x: 0.02, xanchor: "left", y: 0.96, font: { size: 15, color: colour("var(--ink)") } };
     layout.paper_bgcolor = colour("var(--surface)");
-    const figure = { data: resolved(this.figure.data), layout };
+    const figure = { data: this.data(), layout };
     return this.Plotly.downloadImage(figure, { format: "png", width, height, scale: 2, filename: name });
   }
 

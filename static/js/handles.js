@@ -4,7 +4,7 @@ import { Badge } from "./badge.js";
 import { local, viewerZone } from "./clock.js";
 import { Feed } from "./feed.js";
 import { mount } from "./mount.js";
-import { change, count, direction } from "./numbers.js";
+import { change, count } from "./numbers.js";
 import { setChange, setFigure, setText, throttled } from "./patch.js";
 import { patch as patchSparkline } from "./sparkline.js";
 import { fit } from "./tiles.js";
@@ -118,7 +118,7 @@ class HandlesPage {
     fit(element);
     for (const against of figure.querySelectorAll("[data-against]")) {
       const was = this.vocabulary.of(name, handle[against.dataset.against]);
-      setChange(against, change(value, was), direction(value, was));
+      setChange(against, change(value, was));
     }
     const until = Math.floor(this.badge.now() / 1000 / MINUTE) * MINUTE + MINUTE;
     const values = Array.from({ length: 60 }, (_, place) => handle.minutes.get(until - (60 - place) * MINUTE)).map((counts) => (counts ? this.vocabulary.of(name, counts) : 0));

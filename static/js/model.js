@@ -1,7 +1,7 @@
 // What the dashboard knows. Frames carry the current totals of buckets, so applying one twice changes nothing.
 
 import { bucketLabel } from "./clock.js";
-import { add, total } from "./vocabulary.js";
+import { add, columnOf, total } from "./vocabulary.js";
 
 const RATE_MINUTES = 5;
 const LENGTHS = { minute: 60, quarter: 900 };
@@ -32,8 +32,7 @@ export class ReportModel {
 
   /** One metric of each bucket. @param {string} name */
   column(name, counts = this.counts) {
-    if (name === "engagement_rate") return counts.map((bucket) => this.vocabulary.rate(bucket) ?? 0);
-    return counts.map((bucket) => this.vocabulary.of(name, bucket));
+    return columnOf(this.vocabulary, name, counts);
   }
 
   /** @param {object} frame @returns {Outcome} */

@@ -65,10 +65,10 @@ export function rate(perMinute) {
   return rounded(perMinute, perMinute >= 9.95 || perMinute === 0 ? 0 : 1);
 }
 
-/** @returns {""|"gain"|"loss"} the class of a change */
-export function direction(now, before) {
-  if (now === null || before === null || now === before) return "";
-  return now > before ? "gain" : "loss";
+/** @param {string} change as it is written @returns {""|"gain"|"loss"} its class: colour never says more than the sign */
+export function direction(change) {
+  if (change.startsWith(MINUS)) return "loss";
+  return change.startsWith("+") || change === "new" ? "gain" : "";
 }
 
 /** @param {number} seconds how old @returns {string} "2 h 14 min" */

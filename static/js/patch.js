@@ -1,5 +1,7 @@
 // Small changes to what the server drew: text that differs, and a short tint where a figure moved.
 
+import { direction } from "./numbers.js";
+
 /** @param {Element|null} element @param {string} text @returns {boolean} whether it changed */
 export function setText(element, text) {
   if (!element || element.textContent === text) return false;
@@ -14,12 +16,12 @@ export function setFigure(element, text) {
   requestAnimationFrame(() => element.classList.add("is-changed"));
 }
 
-/** Text with the class of a gain or a loss. */
-export function setChange(element, text, direction) {
+/** A change, with the class of a gain or a loss. */
+export function setChange(element, text) {
   if (!element) return;
   setText(element, text);
-  element.classList.toggle("gain", direction === "gain");
-  element.classList.toggle("loss", direction === "loss");
+  element.classList.toggle("gain", direction(text) === "gain");
+  element.classList.toggle("loss", direction(text) === "loss");
 }
 
 /** Call at most once in so many ms, and always once after the last request. @param {() => void} action @param {number} apart ms */

@@ -32,7 +32,8 @@ function showType({ row, name, organic, promoted }, longest, vocabulary, totals,
   const net = organic + promoted - (lost ?? 0);
   const cell = (key) => row.querySelector(`[data-cell="${key}"]`);
   setText(cell("organic"), numbers.count(organic));
-  setText(cell("promoted"), numbers.count(promoted));
+  // A dash stays where a type is never reported as promoted.
+  if (promoted || cell("promoted").textContent !== "\u2013") setText(cell("promoted"), numbers.count(promoted));
   setText(cell("gained"), numbers.count(organic + promoted));
   if (lost !== null) {
     setText(cell("lost"), numbers.lost(lost));
@@ -40,7 +41,7 @@ function showType({ row, name, organic, promoted }, longest, vocabulary, totals,
   }
   setText(cell("net"), numbers.count(net));
   const was = previous && vocabulary.of(name, previous) - (undo ? vocabulary.of(undo, previous) : 0);
-  setChange(cell("change"), numbers.change(net, was), numbers.direction(net, was));
+  setChange(cell("change"), numbers.change(net, was));
   row.classList.toggle("is-zero", !organic && !promoted && !lost);
   const [first, second] = ["organic", "promoted"].map((part) => row.querySelector(`[data-bar="${part}"]`));
   first.setAttribute("width", ((organic / longest) * 100).toFixed(2));
@@ -59,17 +60,18 @@ export function showFunnel(root, vocabulary, totals) {
     setText(row.querySelector("[data-count]"), numbers.count(count));
     setText(row.querySelector("[data-share]"), numbers.percent(step.share, 0));
   }
+  root.querySelector("[data-funnel-figure]").classList.toggle("is-none", !steps[0]?.count);
   return steps;
 }
 
 /** Patch the funnel's bars. @param {import("./charts.js").Chart} chart */
 export function drawFunnel(chart, steps) {
-  const text = steps.map(({ count, share }) => numbers.count(count) + (share === null ? "" : `   ${numbers.percent(share, 0)}`));
+  const text = steps.map(({ count, share }, place) => numbers.count(count) + (share === null || place === 0 ? "" : `   ${numbers.percent(share, 0)}`));
   const counts = steps.map(({ count }) => count);
   const most = Math.max(1, ...counts);
   if (String(chart.figure.data[0].x) === String(counts)) return;
-  if (most * 1.3 > chart.figure.layout.xaxis.range[1]) {
-    chart.figure.layout.xaxis.range = [0, most * 1.36];
+  if (most * 1.38 > chart.figure.layout.xaxis.range[1]) {
+    chart.figure.layout.xaxis.range = [0, most * 1.45];
     Object.assign(chart.figure.data[0], { x: counts, text });
     chart.refresh();
   } else {

@@ -19,11 +19,11 @@ const LONG = 11; // characters; a longer figure is written smaller
 export function showTiles(root, vocabulary, totals, previous, column, running) {
   for (const tile of root.querySelectorAll("[data-tile]")) {
     const name = tile.dataset.tile;
-    const [value, change, direction] = name === "engagement_rate" ? rateOf(vocabulary, totals, previous) : countOf(vocabulary, name, totals, previous);
+    const [value, change] = name === "engagement_rate" ? rateOf(vocabulary, totals, previous) : countOf(vocabulary, name, totals, previous);
     const figure = tile.querySelector("[data-value]");
     setFigure(figure, value);
     fit(figure);
-    setChange(tile.querySelector("[data-change]"), change, direction);
+    setChange(tile.querySelector("[data-change]"), change);
     const note = tile.querySelector("[data-note]");
     if (note) {
       const lost = vocabulary.metrics[name].minus.reduce((sum, place) => sum + (totals[0][place] ?? 0) + (totals[1][place] ?? 0), 0);
@@ -41,11 +41,11 @@ export function fit(figure) {
 function rateOf(vocabulary, totals, previous) {
   const now = vocabulary.rate(totals);
   const was = previous && vocabulary.rate(previous);
-  return [numbers.percent(now), numbers.points(now, was), numbers.direction(now, was)];
+  return [numbers.percent(now), numbers.points(now, was)];
 }
 
 function countOf(vocabulary, name, totals, previous) {
   const now = vocabulary.of(name, totals);
   const was = previous && vocabulary.of(name, previous);
-  return [numbers.count(now), numbers.change(now, was), numbers.direction(now, was)];
+  return [numbers.count(now), numbers.change(now, was)];
 }

@@ -12,7 +12,7 @@ import { ageReadings, growthReadings, velocityReadings } from "./readings.js";
 import { drawFunnel, showBreakdown, showCorrections, showFunnel, showSeries } from "./tables.js";
 import { showTiles } from "./tiles.js";
 import { patchSeries } from "./timeseries.js";
-import { Vocabulary, add, embedded } from "./vocabulary.js";
+import { Vocabulary, add, columnOf, embedded } from "./vocabulary.js";
 
 const CHART_APART = 250;
 const RATE_MINUTES = 5;
@@ -27,7 +27,7 @@ class TweetPage {
     this.badge = new Badge(root.querySelector("[data-badge]"), page);
     this.cards = new ChartCards(root);
     this.growth = { previous: null, running: false, vocabulary: this.vocabulary };
-    this.velocity = { previous: null, running: true, vocabulary: this.vocabulary, column: (name) => this.velocity.counts.map((counts) => this.vocabulary.of(name, counts)) };
+    this.velocity = { previous: null, running: true, vocabulary: this.vocabulary, column: (name) => columnOf(this.vocabulary, name, this.velocity.counts) };
     this.take(page);
     const { clock, age, velocity } = this.cards.charts;
     this.hovers = [new Hover(clock, growthReadings(this.growth)), new Hover(age, ageReadings(age)), new Hover(velocity, velocityReadings(this.velocity))];
@@ -97,7 +97,7 @@ class TweetPage {
 
   show() {
     const { lifetime } = this.page;
-    showTiles(this.root, this.vocabulary, lifetime, null);
+    showTiles(this.root, this.vocabulary, lifetime, null, (name) => this.velocity.column(name), true);
     showBreakdown(this.root, this.vocabulary, lifetime, null);
     showCorrections(this.root, this.vocabulary, lifetime);
     drawFunnel(this.cards.charts.funnel, showFunnel(this.root, this.vocabulary, lifetime));

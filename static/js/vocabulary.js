@@ -41,6 +41,11 @@ export class Vocabulary {
   }
 }
 
+/** One metric of each bucket; a rate is 0 where nothing was shown. @param {Vocabulary} vocabulary @param {string} name @param {Counts[]} counts */
+export function columnOf(vocabulary, name, counts) {
+  return counts.map((bucket) => (name === "engagement_rate" ? vocabulary.rate(bucket) ?? 0 : vocabulary.of(name, bucket)));
+}
+
 /** @param {Vector} left @param {Vector} right @param {1|-1} [sign] @returns {Vector} */
 export function plus(left, right, sign = 1) {
   if (!right.length) return left;
