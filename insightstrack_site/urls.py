@@ -5,7 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from metrics.admin import operations
+
 urlpatterns = [
+    # Ahead of admin's own addresses, which end in a catch-all.
+    path("admin/operations/", admin.site.admin_view(operations), name="operations"),
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.auth_urls")),
     path("settings/", include("accounts.urls")),

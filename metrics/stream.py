@@ -158,6 +158,11 @@ def backlog(shard: int) -> int:
     return int(added or 0) - int(applied or 0)
 
 
+def applied_events() -> int:
+    """How many events of all configured shards were applied since Redis was first started."""
+    return sum(int(value or 0) for value in client().mget([_applied_key(shard) for shard in range(settings.SHARDS)]))
+
+
 def oldest_waiting_us(shard: int) -> int | None:
     """When the oldest entry still in the stream arrived (Unix µs); None when all is applied."""
     rows: Any = client().xrange(stream_key(shard), count=1)

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
+from typing import Any
 
 from metrics import stream
 
@@ -19,6 +21,9 @@ from metrics import stream
 BOUNDS_MS = (5, 10, 25, 50, 75, 100, 150, 200, 250, 350, 500, 750, 1_000, 2_500, 5_000, 10_000, 60_000)
 LATENCY_KEY = "telemetry:announce_latency"
 BEAT_KEY = "telemetry:beat"
+# What was applied at each of the last beats, `milliseconds:events`, newest first.
+APPLIED_KEY = "telemetry:applied"
+SAMPLES_KEPT = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,16 @@ class Latencies:
 
     counts: tuple[int, ...]
     total_ms: int
+
+    def percentile(self, share: float) -> int | None:
+        """The upper bound in ms under which this share (0 to 1) of all stayed; None when nothing was observed.
+
+        What took longer than the largest bound is told as that bound.
+        """
+        if not sum(self.counts):
+            return None
+        bucket = bisect_left(list(accumulate(self.counts)), share * sum(self.counts))
+        return BOUNDS_MS[min(bucket, len(BOUNDS_MS) - 1)]
 
 
 def observe_announcement(arrivals_us: Iterable[int], announced_us: int | None = None) -> None:
@@ -52,7 +67,25 @@ def latencies() -> Latencies:
 
 def note_beat() -> None:
     """Called by the timetable's most frequent task: the beat sent it, and a worker lives to run it."""
-    stream.client().set(BEAT_KEY, time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    applied = stream.applied_events()
+    with stream.client().pipeline(transaction=True) as pipe:
+        pipe.set(BEAT_KEY, now_ms)
+        pipe.lpush(APPLIED_KEY, f"{now_ms}:{applied}")
+        pipe.ltrim(APPLIED_KEY, 0, SAMPLES_KEPT - 1)
+        pipe.execute()
+
+
+def throughput(seconds: float = 60.0) -> float | None:
+    """Events applied each second, over the last `seconds`; None when the beat left no sample in that time."""
+    now_ms = time.time_ns() // 1_000_000
+    rows: list[Any] = stream.client().lrange(APPLIED_KEY, 0, SAMPLES_KEPT - 1)
+    samples = [tuple(map(int, row.split(b":"))) for row in rows]
+    recent = [sample for sample in samples if now_ms - seconds * 1000 <= sample[0] < now_ms]
+    if not recent:
+        return None
+    since_ms, before = recent[-1]
+    return max(0, stream.applied_events() - before) / (now_ms - since_ms) * 1000
 
 
 def last_beat_at() -> datetime | None:

@@ -59,6 +59,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS arrivals (
 ) ON COMMIT DELETE ROWS
 """
 Batch = npt.NDArray[np.void]
+# How an entry at fault shows itself, in contrast to a database that is away.
+POISON = (ValueError, OverflowError, DataError, IntegrityError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def apply(shard: int, entries: Sequence[stream.Entry]) -> Applied:
     """
     try:
         return _apply_together(shard, entries)
-    except (ValueError, DataError, IntegrityError) as error:
+    except POISON as error:
         if len(entries) == 1:
             _set_aside(shard, entries[0], error)
             return Applied(0, 0, (), ())
@@ -132,6 +134,20 @@ def apply(shard: int, entries: Sequence[stream.Entry]) -> Applied:
         tuple(us for part in parts for us in part.arrivals_us),
         tuple(handle for part in parts for handle in part.handles),
     )
+
+
+def apply_again(aside: SetAsideEntry) -> tuple[HandleCommit, ...]:
+    """Count an entry that was set aside, with its own time of arrival; nothing when that was done before.
+
+    The writers wait meanwhile: their cursors are locked. Raises one of POISON when the entry is still at fault.
+    """
+    batch = _batch_of([stream.Entry(aside.entry, bytes(aside.payload))])
+    ensure_partitions(batch)
+    with transaction.atomic():
+        list(StreamCursor.objects.select_for_update().order_by("shard"))
+        if not SetAsideEntry.objects.filter(pk=aside.pk, applied_at=None).update(applied_at=timezone.now()):
+            return ()
+        return count(_of_known_handles(batch))
 
 
 def _apply_together(shard: int, entries: Sequence[stream.Entry]) -> Applied:

@@ -1,0 +1,107 @@
+"""What the Operations page shows: how fast events are counted, what waits, who writes, and how full the disk is."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from metrics import stream, telemetry
+from metrics.models import Rejection, SetAsideEntry
+
+_DISK_SQL = Path(__file__).with_name("disk.sql").read_text()
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+Figures = TypeVar("Figures")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """How one shard's writer is doing."""
+
+    number: int
+    backlog_events: int
+    lag_seconds: float
+    lease_ms: int | None
+    """How long the present lease still holds without renewal; None when nobody writes the shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What Redis knows: rates, waits, writers, the beat, and its own memory."""
+
+    events_per_second: float | None
+    shards: tuple[Shard, ...]
+    beat_at: datetime | None
+    announce_ms: dict[str, int | None]
+    """Percentile → the upper bound in ms, over everything since Redis was first started."""
+    memory_bytes: int
+    append_only_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Everything on the page; `flow` is None while Redis does not answer."""
+
+    flow: Flow | None
+    tables: tuple[tuple[str, int], ...]
+    free_bytes: int
+    rejections_last_hour: int
+    set_aside: int
+    read_at: datetime
+
+
+def read() -> Operations:
+    """Look at every part now."""
+    now = timezone.now()
+    return Operations(
+        flow=_unless_redis_is_away(_flow),
+        tables=_tables(),
+        free_bytes=shutil.disk_usage(settings.VAR_DIR).free,
+        rejections_last_hour=Rejection.objects.filter(rejected_at__gte=now - timedelta(hours=1)).count(),
+        set_aside=SetAsideEntry.objects.filter(applied_at=None).count(),
+        read_at=now,
+    )
+
+
+def shard(number: int) -> Shard:
+    """One shard's writer. Raises RedisError."""
+    waiting_us = stream.oldest_waiting_us(number)
+    lag = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
+    left = int(stream.client().pttl(stream.lease(number).name))
+    return Shard(number, stream.backlog(number), lag, left if left > 0 else None)
+
+
+def _flow() -> Flow:
+    seen = telemetry.latencies()
+    memory: dict[str, Any] = stream.client().info("memory")
+    kept: dict[str, Any] = stream.client().info("persistence")
+    return Flow(
+        events_per_second=telemetry.throughput(),
+        shards=tuple(map(shard, stream.shards())),
+        beat_at=telemetry.last_beat_at(),
+        announce_ms={name: seen.percentile(share) for name, share in PERCENTILES.items()},
+        memory_bytes=int(memory["used_memory"]),
+        append_only_bytes=kept.get("aof_current_size"),
+    )
+
+
+def _tables() -> tuple[tuple[str, int], ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(_DISK_SQL)
+        return tuple((str(held), int(size)) for held, size in cursor.fetchall())
+
+
+def _unless_redis_is_away(reading: Callable[[], Figures]) -> Figures | None:
+    try:
+        return reading()
+    except RedisError:
+        return None
