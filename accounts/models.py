@@ -128,7 +128,9 @@ class HandleQuerySet(models.QuerySet["Handle"]):
 
     def visible_or_404(self, user: User | AnonymousUser, username: str) -> Handle:
         """The visible handle of this name; the same 404 whether it is unknown or somebody else's."""
-        handle = self.visible_to(user).select_related("team").filter(username__iexact=username).first()
+        # PostgreSQL holds no text with a NUL, and refuses to be asked for one.
+        named = self.none() if "\x00" in username else self.filter(username__iexact=username)
+        handle = named.visible_to(user).select_related("team").first()
         if handle is None:
             raise Http404("No such handle.")
         return handle

@@ -166,9 +166,7 @@ def _with_tweets(best: dict[int, tuple[int, int]]) -> dict[int, MovingTweet]:
     return {
         handle_id: MovingTweet(
             tweets.get(handle_id)
-            or Tweet(
-                handle_id=handle_id, tweet_id=tweet_id, created_at=tweet_created_at(tweet_id), is_stub=True
-            ),
+            or Tweet(handle_id=handle_id, tweet_id=tweet_id, created_at=tweet_created_at(tweet_id), is_stub=True),
             gained / RATE_MINUTES,
         )
         for handle_id, (gained, tweet_id) in best.items()

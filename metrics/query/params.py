@@ -107,9 +107,7 @@ class ReportQuery:
         return self.now < self.period.until
 
 
-def parse(
-    params: Mapping[str, str], handle: Handle, now: datetime, max_buckets: int = MAX_BUCKETS
-) -> ReportQuery:
+def parse(params: Mapping[str, str], handle: Handle, now: datetime, max_buckets: int = MAX_BUCKETS) -> ReportQuery:
     """The question that range, since, until, compare, grain, reading and zone ask.
 
     Unknown parameters are ignored, empty ones count as absent. Raises ParamError, which names the field.
@@ -180,9 +178,7 @@ def compare_with(
 
 def _days_back(kind: Compare, period: Period, grain: DisplayGrain, zone: ZoneInfo) -> int | None:
     """How many calendar days the comparison lies back; None for the period's exact length."""
-    clock = period.until.astimezone(zone).replace(tzinfo=None) - period.since.astimezone(zone).replace(
-        tzinfo=None
-    )
+    clock = period.until.astimezone(zone).replace(tzinfo=None) - period.since.astimezone(zone).replace(tzinfo=None)
     if kind is Compare.WEEKDAYS:
         # A change of the clock makes one of the two an hour longer: that must not cost another week.
         return 7 * -(-min(clock, period.length) // periods.WEEK)
@@ -234,9 +230,7 @@ def _custom_period(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> P
 
 
 def _instant(field: str, text: str, zone: ZoneInfo) -> datetime:
-    detail = (
-        f"“{text[:40]}” is not an ISO date or time; use 2026-03-01, 2026-03-01T14:00 or 2026-03-01T14:00:00Z."
-    )
+    detail = f"“{text[:40]}” is not an ISO date or time; use 2026-03-01, 2026-03-01T14:00 or 2026-03-01T14:00:00Z."
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None and len(text) <= len("2026-03-01"):

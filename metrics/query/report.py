@@ -37,6 +37,7 @@ __all__ = [
     "report",
     "search_tweets",
     "top_tweets",
+    "totals",
     "tweet_report",
 ]
 
@@ -110,13 +111,17 @@ def report(query: ReportQuery) -> Report:
         )
 
 
+def totals(query: ReportQuery) -> Counts:
+    """int64[2, 26]: the totals of `report`, when nothing else of it is wanted."""
+    read = series.cohort_totals if query.reading is Reading.TWEETS else series.handle_totals
+    return read(query.handle.pk, query.period)
+
+
 def _quiet_since(feed: HandleFeed | None, now: datetime) -> datetime | None:
     last = feed.last_received_at if feed else None
     return last if last and now - last >= QUIET_AFTER else None
 
 
 def _published(handle_id: int, period: Period) -> int:
-    within = Tweet.objects.filter(
-        handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until
-    )
+    within = Tweet.objects.filter(handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until)
     return within.count()

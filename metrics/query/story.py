@@ -131,18 +131,15 @@ def tweet_report(query: TweetQuery) -> TweetReport:
         feed = HandleFeed.objects.filter(handle_id=handle_id).first()
         lifetime = series.tweet_lifetimes(handle_id, [tweet_id])[tweet_id]
         clock = series.tweet_series(handle_id, [tweet_id], query.period, query.grain, query.zone)[tweet_id]
-        earlier = Period(query.tweet.created_at - periods.DAY, query.period.since)
         engagements = int(METRICS["engagements"].of(lifetime).sum())
         usual = typical(handle_id, now)
         return TweetReport(
             query=query,
             sequence=feed.sequence if feed else 0,
             lifetime=lifetime,
-            before=series.tweet_totals(handle_id, [tweet_id], earlier)[tweet_id],
+            before=series.tweet_totals(handle_id, [tweet_id], earlier(query))[tweet_id],
             clock=clock,
-            velocity=series.tweet_series(handle_id, [tweet_id], recent, DisplayGrain.MINUTE, query.zone)[
-                tweet_id
-            ],
+            velocity=series.tweet_series(handle_id, [tweet_id], recent, DisplayGrain.MINUTE, query.zone)[tweet_id],
             rate_per_minute=rates_now(handle_id, now, [tweet_id]).get(tweet_id, 0.0),
             corrections=corrections(lifetime),
             gathered=gathered(handle_id, {tweet_id: query.tweet.created_at}, now)[tweet_id],
@@ -152,10 +149,14 @@ def tweet_report(query: TweetQuery) -> TweetReport:
         )
 
 
+def earlier(query: TweetQuery) -> Period:
+    """The Tweet's life before the query's period, whatever time of creation its publisher told."""
+    return Period(periods.EPOCH, query.period.since)
+
+
 def corrections(counts: Counts) -> tuple[Correction, ...]:
     """What was taken back of each type that can be, from int64[2, 26]."""
     both = counts.sum(axis=0)
     return tuple(
-        Correction(gained, lost, int(both[CODE[gained]]), int(both[CODE[lost]]))
-        for gained, lost in UNDO_OF.items()
+        Correction(gained, lost, int(both[CODE[gained]]), int(both[CODE[lost]])) for gained, lost in UNDO_OF.items()
     )

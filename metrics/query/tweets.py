@@ -59,9 +59,7 @@ class TweetRow:
 def check_sort(sort: str) -> str:
     """The order, when it is known. Raises ParamError otherwise."""
     if sort not in SORTS and sort not in METRICS:
-        raise ParamError(
-            "sort", f"“{sort[:40]}” is not known; use {', '.join(SORTS)} or the name of a metric."
-        )
+        raise ParamError("sort", f"“{sort[:40]}” is not known; use {', '.join(SORTS)} or the name of a metric.")
     return sort
 
 
@@ -99,15 +97,15 @@ def tweets_of(handle: Handle, tweet_ids: Sequence[int]) -> list[Tweet]:
     """The handle's Tweets of these ids, in the order given; stubs where only counts are known."""
     known = {tweet.tweet_id: tweet for tweet in Tweet.objects.filter(handle=handle, tweet_id__in=tweet_ids)}
     return [
-        known.get(number)
-        or Tweet(handle=handle, tweet_id=number, created_at=tweet_created_at(number), is_stub=True)
+        known.get(number) or Tweet(handle=handle, tweet_id=number, created_at=tweet_created_at(number), is_stub=True)
         for number in tweet_ids
     ]
 
 
 def search_tweets(handles: Iterable[Handle], text: str, limit: int = 20) -> list[Tweet]:
     """The newest Tweets of the handles whose text holds every word, or whose id is the text."""
-    words = text.split()[:8]
+    # PostgreSQL holds no text with a NUL: nothing can match one.
+    words = [] if "\x00" in text else text.split()[:8]
     if not words:
         return []
     match = reduce(lambda left, right: left & right, (Q(text__icontains=word) for word in words))
@@ -161,9 +159,7 @@ def _ranked(query: ReportQuery, sort: str, descending: bool) -> list[int]:
         order = dict(_tweets(handle_id, gained).values_list("tweet_id", "created_at"))
         order = {number: order.get(number) or tweet_created_at(number) for number in gained}
     elif sort == "engagement_rate":
-        order = {
-            number: gain.engagements / gain.impressions for number, gain in gained.items() if gain.impressions
-        }
+        order = {number: gain.engagements / gain.impressions for number, gain in gained.items() if gain.impressions}
     else:
         order = {number: gain.value for number, gain in gained.items()}
 
@@ -177,19 +173,13 @@ def _query_gains(query: ReportQuery, metric: Metric) -> dict[int, Gain]:
     handle_id, period = query.handle.pk, query.period
     if query.reading is Reading.ACTIVITY:
         return _gained(handle_id, period, metric)
-    created = Tweet.objects.filter(
-        handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until
-    )
+    created = Tweet.objects.filter(handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until)
     numbers = list(created.values_list("tweet_id", flat=True))
-    rollups = TweetRollup.objects.filter(
-        handle_id=handle_id, tweet_id__in=numbers, grain=Grain.LIFETIME, start=EPOCH
-    )
+    rollups = TweetRollup.objects.filter(handle_id=handle_id, tweet_id__in=numbers, grain=Grain.LIFETIME, start=EPOCH)
     return {number: Gain(0, 0, 0) for number in numbers} | _add_up([rollups], metric)
 
 
-def _gained(
-    handle_id: int, period: Period, metric: Metric, among: Collection[int] | None = None
-) -> dict[int, Gain]:
+def _gained(handle_id: int, period: Period, metric: Metric, among: Collection[int] | None = None) -> dict[int, Gain]:
     """What the handle's Tweets (all, or those among some) gathered in a period of whole minutes."""
     pieces = cover(period)
     return _add_up([_rollups(handle_id, piece, among) for piece in pieces], metric)
@@ -211,11 +201,7 @@ def _add_up(parts: Iterable[QuerySet[TweetRollup]], metric: Metric) -> dict[int,
     gains: dict[int, Gain] = {}
     for part in parts:
         # Without order_by() nothing is added to the grouping.
-        grouped = (
-            part.order_by()
-            .values("tweet_id")
-            .annotate(value=sums[0], gained=sums[1], shown=Sum("impressions"))
-        )
+        grouped = part.order_by().values("tweet_id").annotate(value=sums[0], gained=sums[1], shown=Sum("impressions"))
         for number, *values in grouped.values_list("tweet_id", "value", "gained", "shown"):
             before = gains.get(number, Gain(0, 0, 0))
             gains[number] = Gain(*(old + int(new) for old, new in zip(before, values, strict=True)))

@@ -32,9 +32,7 @@ _QUARTER_AGES = (
 )
 AGES = (*_MINUTE_AGES, *_QUARTER_AGES)
 
-_TYPICAL = load_sql(
-    "typical.sql", engagements=" + ".join(f"rollup.{name}" for name in METRICS["engagements"].plus)
-)
+_TYPICAL = load_sql("typical.sql", engagements=" + ".join(f"rollup.{name}" for name in METRICS["engagements"].plus))
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,9 +174,7 @@ def test_it_cuts_an_hour_where_lord_howe_changes_by_thirty_minutes() -> None:
     zone = ZoneInfo("Australia/Lord_Howe")
     since = datetime(2026, 4, 5, 0, 0, tzinfo=zone)
     period = Period(since, since + timedelta(hours=5))
-    starts = [
-        edge.astimezone(zone).strftime("%H:%M") for edge in display_edges(period, DisplayGrain.HOUR, zone)
-    ]
+    starts = [edge.astimezone(zone).strftime("%H:%M") for edge in display_edges(period, DisplayGrain.HOUR, zone)]
     assert starts == ["00:00", "01:00", "01:30", "02:00", "03:00", "04:00", "05:00"]
 
 

@@ -1,0 +1,341 @@
+"""The JSON API: the page's figures for programs, with an OpenAPI schema at /api/openapi.json and a page at /api/docs.
+
+A caller shows a token with the scope `read`, or is signed in; both may only read. Whatever a caller may not see
+answers like what does not exist. The ingest door is documented in the same schema (`present/door_docs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import numpy as np
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI, Path, Query, Router
+from ninja.errors import AuthenticationError, ValidationError
+from ninja.security import HttpBearer, SessionAuth
+
+from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
+from accounts.models import Handle, User
+from metrics.models import Tweet
+from metrics.present import answers
+from metrics.present.columns import PROMOTABLE, all_metrics, by_type
+from metrics.present.door_docs import COMPONENTS, PATHS
+from metrics.query import params, report, series, story
+from metrics.query.params import ParamError
+from metrics.vocabulary.engagements import CODE, METRICS, PROMOTED, Counts
+from metrics.vocabulary.events import MAX_TWEET_ID
+from metrics.vocabulary.periods import Period
+
+MAX_BUCKETS = 45_000
+DESCRIPTION = """
+Figures of your handles' Tweets, the same as on the pages and in the CSV files, and the door through which events come
+in. Ids are 64-bit numbers and stand as text. Times carry an offset; periods are half open: `since` counts, `until`
+does not. A handle that you may not see answers 404, like one that does not exist.
+"""
+_credentials = CredentialCache()
+
+
+class RefusedError(Exception):
+    """A request is refused with this status; `error` is a word for programs, `detail` a sentence for people."""
+
+    def __init__(self, status: HTTPStatus, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.error, self.detail = status, error, detail
+
+
+class TokenAuth(HttpBearer):
+    """A token made on the team's page, sent as `Authorization: Bearer …`; it needs the scope `read`."""
+
+    def __call__(self, request: HttpRequest) -> Credential | None:
+        """The credential; None without the header, so that a session may answer; refuses a header that is no good."""
+        header = request.headers.get(self.header)
+        return None if header is None else self.authenticate(request, bearer(header) or "")
+
+    def authenticate(self, request: HttpRequest, token: str) -> Credential:
+        """What the token opens; raises RefusedError."""
+        credential = _credentials.get(token)
+        if credential is MISSING:
+            credential = load_credential(token)
+            _credentials.put(token, credential)
+        if credential is None:
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "bad_token", "The token is unknown, expired or revoked.")
+        if "read" not in credential.scopes:
+            raise RefusedError(HTTPStatus.FORBIDDEN, "wrong_scope", "The token lacks the scope “read”.")
+        return credential
+
+
+class DocumentedApi(NinjaAPI):
+    """An API whose schema also tells of the ingest door, which is served ahead of Django."""
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        """The schema of both."""
+        schema = super().get_openapi_schema(**kwargs)
+        schema["paths"].update(PATHS)
+        schema["components"]["schemas"].update(COMPONENTS)
+        return schema
+
+
+api = DocumentedApi(
+    title="InsightsTrack",
+    version="1",
+    description=DESCRIPTION,
+    docs_url=None,
+    auth=[TokenAuth(), SessionAuth()],
+    urls_namespace="api",
+)
+router = Router(tags=["Figures"])
+_REFUSALS = {
+    401: answers.Problem,
+    403: answers.Problem,
+    404: answers.Problem,
+    422: answers.Problem,
+}
+Username = Annotated[str, Path(description="The handle, without the @.", examples=["northwind"])]
+TweetId = Annotated[
+    str, Path(description="The Tweet's id.", pattern=r"^[0-9]{1,19}$", examples=["1108499416611061761"])
+]
+
+
+@router.get(
+    "/handles",
+    response={200: answers.HandlesOut, 401: answers.Problem, 403: answers.Problem},
+    summary="List handles",
+    operation_id="list_handles",
+)
+def list_handles(request: HttpRequest) -> dict[str, Any]:
+    """All handles that you may read."""
+    return {"handles": list(_readable(request))}
+
+
+@router.get(
+    "/handles/{username}/report",
+    response={200: answers.ReportOut, **_REFUSALS},
+    summary="A handle's report",
+    operation_id="read_report",
+)
+def read_report(request: HttpRequest, username: Username, given: Query[answers.ReportParams]) -> dict[str, Any]:
+    """Totals of a period, their change, every engagement type, and the series, all from one moment."""
+    handle = _handle(request, username)
+    query = params.parse(_given(given), handle, datetime.now(UTC), MAX_BUCKETS)
+    found = report.report(query)
+    return {
+        "handle": handle.username,
+        "range": query.range,
+        "reading": query.reading,
+        "grain": query.grain,
+        "zone": query.zone.key,
+        "period": _period(query.period, query),
+        "widened": query.widened,
+        "comparison": _comparison(query),
+        "as_of": _local(found.as_of, query),
+        "sequence": found.sequence,
+        "quiet_since": found.quiet_since and _local(found.quiet_since, query),
+        "tweets_published": found.tweets_published,
+        "engagement_rate": found.engagement_rate,
+        "previous_engagement_rate": found.previous_engagement_rate,
+        "metrics": _values(found),
+        "types": [asdict(row) for row in by_type(found.totals)],
+        "series": _series(found.series, query),
+    }
+
+
+@router.get(
+    "/handles/{username}/tweets",
+    response={200: answers.TweetsOut, **_REFUSALS},
+    summary="A handle's Tweets, in order",
+    operation_id="list_tweets",
+)
+def list_tweets(request: HttpRequest, username: Username, given: Query[answers.TweetsParams]) -> dict[str, Any]:
+    """By activity the Tweets to which something happened in the period, otherwise those created in it."""
+    handle = _handle(request, username)
+    query = params.parse(_given(given), handle, datetime.now(UTC), MAX_BUCKETS)
+    sort, order = given.sort or "rate", given.order or "desc"
+    if order not in {"desc", "asc"}:
+        raise ParamError("order", f"“{order[:40]}” is not known; use desc or asc.")
+    rows = report.top_tweets(query, sort, given.limit + 1, given.offset, descending=order == "desc")
+    more = len(rows) > given.limit
+    return {
+        "handle": handle.username,
+        "reading": query.reading,
+        "period": _period(query.period, query),
+        "sort": sort,
+        "tweets": [_ranked(row, query) for row in rows[: given.limit]],
+        "next_offset": given.offset + given.limit if more else None,
+    }
+
+
+@router.get(
+    "/tweets/{tweet_id}/series",
+    response={200: answers.TweetSeriesOut, **_REFUSALS},
+    summary="A Tweet's series",
+    operation_id="read_tweet_series",
+)
+def read_tweet_series(request: HttpRequest, tweet_id: TweetId, given: Query[answers.SeriesParams]) -> dict[str, Any]:
+    """A Tweet's counts by bucket of its life or of a period, and what they add up to."""
+    tweet = _tweet(request, int(tweet_id), given.handle)
+    query = story.parse_tweet(_given(given), tweet, datetime.now(UTC), MAX_BUCKETS)
+    handle_id, number = query.handle.pk, tweet.tweet_id
+    with series.snapshot():
+        lifetime = series.tweet_lifetimes(handle_id, [number])[number]
+        before = series.tweet_totals(handle_id, [number], story.earlier(query))[number]
+        found = series.tweet_series(handle_id, [number], query.period, query.grain, query.zone)[number]
+    return {
+        "tweet": _told(tweet, query),
+        "grain": query.grain,
+        "zone": query.zone.key,
+        "period": _period(query.period, query),
+        "as_of": _local(query.now, query),
+        "lifetime": all_metrics(lifetime),
+        "types": [asdict(row) for row in by_type(lifetime)],
+        "series": _series(found, query),
+        "cumulative": _lists(before + found.counts.cumsum(axis=0)),
+    }
+
+
+def _readable(request: HttpRequest) -> QuerySet[Handle]:
+    """The handles that the caller may read."""
+    caller: Credential | User = request.auth  # type: ignore[attr-defined]  # put there by ninja
+    if isinstance(caller, Credential):
+        return Handle.objects.filter(pk__in=caller.handles.values())
+    return Handle.objects.visible_to(caller)
+
+
+def _handle(request: HttpRequest, username: str) -> Handle:
+    name = username.removeprefix("@")
+    # PostgreSQL holds no text with a NUL, and psycopg refuses to ask for one.
+    handle = None if "\x00" in name else _readable(request).filter(username__iexact=name).first()
+    if handle is None:
+        raise Http404("No such handle.")
+    return handle
+
+
+def _tweet(request: HttpRequest, tweet_id: int, username: str | None) -> Tweet:
+    handles = [_handle(request, username)] if username else list(_readable(request))
+    found = Tweet.objects.select_related("handle").filter(handle__in=handles, tweet_id=min(tweet_id, MAX_TWEET_ID))
+    tweets = list(found[:2])
+    if len(tweets) > 1:
+        raise ParamError("handle", "several of your handles hold this Tweet; name one of them.")
+    if not tweets:
+        raise Http404("No such Tweet.")
+    return tweets[0]
+
+
+def _given(given: answers.Stretch) -> dict[str, str]:
+    """The parameters that were given, as the page's parser takes them."""
+    return {name: value for name, value in given.dict(exclude_none=True).items() if isinstance(value, str)}
+
+
+Asked = params.ReportQuery | story.TweetQuery
+
+
+def _local(instant: datetime, query: Asked) -> datetime:
+    return instant.astimezone(query.zone)
+
+
+def _period(period: Period, query: Asked) -> dict[str, datetime]:
+    return {"since": _local(period.since, query), "until": _local(period.until, query)}
+
+
+def _comparison(query: params.ReportQuery) -> dict[str, Any] | None:
+    other = query.comparison
+    if other is None:
+        return None
+    elapsed = {"kind": other.kind, "elapsed_until": _local(other.elapsed.until, query)}
+    return _period(other.period, query) | elapsed
+
+
+def _values(found: report.Report) -> dict[str, dict[str, Any]]:
+    previous: Mapping[str, int] = {} if found.previous is None else all_metrics(found.previous)
+    return {
+        name: {"value": value, "previous": previous.get(name), "change": found.change(name)}
+        for name, value in all_metrics(found.totals).items()
+    }
+
+
+def _lists(counts: Counts) -> dict[str, list[int]]:
+    """Each metric of int64[n, 2, 26] as a list."""
+    both = counts.sum(axis=1)
+    return {name: metric.of(both).tolist() for name, metric in METRICS.items()}
+
+
+def _series(found: series.Series, query: Asked) -> dict[str, Any]:
+    promoted = np.asarray(found.counts[:, PROMOTED])
+    return {
+        "starts": [_local(start, query) for start in found.starts],
+        "until": _local(query.period.until, query),
+        "metrics": _lists(found.counts),
+        "promoted": {name: promoted[:, CODE[name]].tolist() for name in PROMOTABLE},
+    }
+
+
+def _told(tweet: Tweet, query: Asked) -> dict[str, Any]:
+    return {
+        "id": str(tweet.tweet_id),
+        "handle": query.handle.username,
+        "text": tweet.text,
+        "created_at": _local(tweet.created_at, query),
+        "media": tweet.media,
+        "link": tweet.link,
+        "tags": tweet.tags,
+    }
+
+
+def _ranked(row: report.TweetRow, query: params.ReportQuery) -> dict[str, Any]:
+    return _told(row.tweet, query) | {
+        "totals": all_metrics(row.totals),
+        "lifetime": all_metrics(row.lifetime),
+        "engagement_rate": row.engagement_rate,
+        "rate_per_minute": row.rate_per_minute,
+        "times_usual": row.times_usual,
+    }
+
+
+def _problem(status: HTTPStatus, error: str, detail: str, field: str | None = None) -> HttpResponse:
+    body = {"error": error, "detail": detail} | ({"field": field} if field else {})
+    headers = {"WWW-Authenticate": 'Bearer realm="InsightsTrack"'} if status is HTTPStatus.UNAUTHORIZED else {}
+    return JsonResponse(body, status=status, headers=headers)
+
+
+@api.exception_handler(RefusedError)
+def _refused(request: HttpRequest, error: RefusedError) -> HttpResponse:
+    return _problem(error.status, error.error, error.detail)
+
+
+@api.exception_handler(AuthenticationError)
+def _stranger(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    detail = "Send the header “Authorization: Bearer <token>”, or sign in."
+    return _problem(HTTPStatus.UNAUTHORIZED, "no_token", detail)
+
+
+@api.exception_handler(Http404)
+def _not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return _problem(HTTPStatus.NOT_FOUND, "not_found", str(error))
+
+
+@api.exception_handler(ParamError)
+def _bad_parameter(request: HttpRequest, error: ParamError) -> HttpResponse:
+    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", str(error), error.field)
+
+
+@api.exception_handler(ValidationError)
+def _unfit_parameter(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """What ninja itself found wrong: numbers that are none or out of bounds, ids that are no digits."""
+    first = error.errors[0]
+    field = str(first["loc"][-1])
+    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{field}: {first['msg']}.", field)
+
+
+api.add_router("/v1", router)
+
+
+@require_safe
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The schema as a page, drawn by the Swagger UI that ninja brings."""
+    return render(request, "api_docs.html")

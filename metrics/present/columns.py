@@ -1,0 +1,120 @@
+"""What a file or a JSON answer says about counts: the names, their meaning, and the values, for all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from metrics.vocabulary.engagements import (
+    CODE,
+    ENGAGEMENT_RATE_DEFINITION,
+    METRICS,
+    NAMES,
+    ORGANIC,
+    PROMOTED,
+    TYPES,
+    UNDO_OF,
+    Counts,
+    engagement_rate,
+)
+
+Cell = str | int | float | None
+
+PROMOTABLE = tuple(kind.name for kind in TYPES if kind.promotable)
+_HEADLINES = ("impressions", "engagements", "engagement_rate")
+# Every measure of one counts vector, in the order in which files show them.
+MEASURES: Mapping[str, str] = {
+    "impressions": METRICS["impressions"].definition,
+    "engagements": METRICS["engagements"].definition,
+    "engagement_rate": f"{ENGAGEMENT_RATE_DEFINITION} Empty where nothing was shown.",
+    **{name: f"{METRICS[name].definition} Organic and promoted." for name in NAMES if name not in _HEADLINES},
+    **{f"promoted_{name}": f"The promoted part of {name}." for name in PROMOTABLE},
+}
+_BUCKET = {
+    "start": "First instant of the bucket, with the offset of the zone.",
+    "until": "First instant after the bucket.",
+    "unfinished": "1 while the bucket is running, else 0.",
+}
+_TWEET = {
+    "tweet_id": "The Tweet's id, a 64-bit number: read it as text.",
+    "created_at": "When the Tweet was created, with the offset of the zone.",
+    "text": "Its text; empty where only its events are known.",
+    "media": "none, photo, gif or video.",
+    "link": "The link that it carries.",
+    "tags": "Its tags, separated by spaces.",
+}
+
+
+def _prefixed(prefix: str, of: str) -> dict[str, str]:
+    return {f"{prefix}_{name}": f"{definition} {of}" for name, definition in MEASURES.items()}
+
+
+# The columns of each file and what they mean: the documentation, and what the files are made from.
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "tweets": {
+        **_TWEET,
+        **_prefixed("period", "In the period."),
+        **_prefixed("lifetime", "Over the Tweet's whole life."),
+    },
+    "series": {**_BUCKET, **MEASURES},
+    "breakdown": {
+        "type": "The engagement type's name in the API.",
+        "label": "What people call it.",
+        "organic": "Gained organically.",
+        "promoted": "Gained through promotion.",
+        "gained": "Organic and promoted together.",
+        "lost": "Taken back: unlikes, Retweets undone and the like.",
+        "net": "Gained minus lost.",
+    },
+    "tweet_series": {
+        **_BUCKET,
+        **MEASURES,
+        **_prefixed("cumulative", "From the Tweet's first event to the bucket's end."),
+    },
+}
+
+
+def measures(counts: Counts) -> list[Cell]:
+    """The values of `MEASURES` for counts int64[2, 26]."""
+    both = counts.sum(axis=0)
+    rate = engagement_rate(both)
+    return [
+        int(both[CODE["impressions"]]),
+        int(METRICS["engagements"].of(both)),
+        None if rate is None else round(rate, 6),
+        *(int(both[CODE[name]]) for name in NAMES if name not in _HEADLINES),
+        *(int(counts[PROMOTED, CODE[name]]) for name in PROMOTABLE),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTotals:
+    """One engagement type, undo types told as what they took back."""
+
+    type: str
+    label: str
+    organic: int
+    promoted: int
+    gained: int
+    lost: int
+    net: int
+
+
+def by_type(counts: Counts) -> list[TypeTotals]:
+    """Each of the 22 types that can be gained, from int64[2, 26]."""
+    both = counts.sum(axis=0)
+    rows = []
+    for kind in TYPES:
+        if kind.undoes is None:
+            code = CODE[kind.name]
+            gained = int(both[code])
+            lost = int(both[CODE[UNDO_OF[kind.name]]]) if kind.name in UNDO_OF else 0
+            organic, promoted = int(counts[ORGANIC, code]), int(counts[PROMOTED, code])
+            rows.append(TypeTotals(kind.name, kind.label, organic, promoted, gained, lost, gained - lost))
+    return rows
+
+
+def all_metrics(counts: Counts) -> dict[str, int]:
+    """Every metric by its name, from int64[2, 26]: the 26 types and those derived from them."""
+    both = counts.sum(axis=0)
+    return {name: int(metric.of(both)) for name, metric in METRICS.items()}
