@@ -49,6 +49,10 @@ class Door:
             _RECEIPTS: ("GET", "ingest", self._tell_receipt),
         }
 
+    async def aclose(self) -> None:
+        """Close the connections to Redis."""
+        await self._appender.aclose()
+
     def serves(self, path: str) -> bool:
         """Whether this address is the door's rather than Django's."""
         return path in self._routes or path.startswith(_RECEIPTS)
@@ -203,7 +207,13 @@ def _well_formed(item: Any) -> Any:
 
 
 def _as_sent(item: Any) -> Any:
-    return msgspec.json.decode(item[0]) if isinstance(item, tuple) else msgspec.to_builtins(item)
+    """The item as plain values; None where a field that nobody asked for cannot be decoded."""
+    if not isinstance(item, tuple):
+        return msgspec.to_builtins(item)
+    try:
+        return msgspec.json.decode(item[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 async def _answer_of(accepted: int, rejected: list[Rejected], credential: Credential, receipt: str | None) -> Answer:

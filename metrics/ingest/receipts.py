@@ -56,7 +56,7 @@ def read(receipt: str) -> list[Part] | None:
     """The parts of a receipt; None when it is none of ours."""
     try:
         return _decoder.decode(urlsafe_b64decode(receipt + "=" * (-len(receipt) % 4))) or None
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+    except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError):
         return None
 
 

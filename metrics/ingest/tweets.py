@@ -27,7 +27,7 @@ class IncomingTweet(msgspec.Struct):
 
 def checked(tweet: IncomingTweet, handles: Mapping[str, int]) -> Tweet:
     """The row to store; raises Refusal."""
-    tweet_id = tweet_id_of(tweet.id)
+    tweet_id = tweet_id_of(tweet.id, "id")
     handle_id = handle_of(tweet.handle, handles)
     if tweet.link and not tweet.link.startswith(("https://", "http://", "at://")):
         raise Refusal("link", Reason.BAD_VALUE, "link: must start with https://, http:// or at://.")

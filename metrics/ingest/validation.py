@@ -135,13 +135,14 @@ def handle_of(name: str | None, handles: Mapping[str, int]) -> int:
     return handle_id
 
 
-def tweet_id_of(value: str | int) -> int:
-    """The Tweet id as a positive 64-bit integer; raises Refusal."""
+def tweet_id_of(value: str | int, field: str = "tweet_id") -> int:
+    """The Tweet id as a positive 64-bit integer; raises Refusal, which names the field that holds it."""
     if isinstance(value, str):
         value = int(value) if len(value) <= 19 and value.isascii() and value.isdigit() else 0
     if 0 < value <= MAX_TWEET_ID:
         return value
-    raise Refusal("tweet_id", Reason.BAD_TWEET_ID, "tweet_id: must be a positive 64-bit integer, as string or number.")
+    detail = f"{field}: must be a positive 64-bit integer, as string or number."
+    raise Refusal(field, Reason.BAD_TWEET_ID, detail)
 
 
 def _refusal_of_time(tweet_id: int, occurred_us: int, now_us: int) -> Refusal:
