@@ -50,6 +50,7 @@ _COPY_DTYPE = np.dtype(
         *((part, kind) for name, kind in _COPY_FIELDS for part, kind in ((f"{name}#", ">i4"), (name, kind))),
     ]
 )
+COPY_COLUMNS = ", ".join(name for name, _ in _COPY_FIELDS)
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
 _ARRIVALS = """
@@ -179,7 +180,7 @@ def count(batch: Batch) -> tuple[HandleCommit, ...]:
         raw.prepare_threshold = 1  # the statement is long to plan and always the same
         cursor.execute(_ARRIVALS)
         with cursor.copy("COPY arrivals FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(_COPY_HEADER + _copy_rows(batch).tobytes() + _COPY_TRAILER)
+            copy.write(copy_bytes(batch))
         cursor.execute(_statement(), _constants())
         rows = cursor.fetchall()
     return tuple(_handle_commit(batch, *row) for row in rows)
@@ -225,13 +226,14 @@ def _of_known_handles(batch: Batch) -> Batch:
     return batch if len(known) == len(ids) else batch[np.isin(batch["handle_id"], known)]
 
 
-def _copy_rows(batch: Batch) -> Batch:
+def copy_bytes(batch: Batch) -> bytes:
+    """The batch as PostgreSQL's binary COPY of COPY_COLUMNS."""
     rows = np.empty(len(batch), dtype=_COPY_DTYPE)
     rows["fields"] = len(_COPY_FIELDS)
     for name, kind in _COPY_FIELDS:
         rows[f"{name}#"] = np.dtype(kind).itemsize
         rows[name] = batch[name] - _PG_EPOCH_US if name.endswith("_at") else batch[name]
-    return rows
+    return _COPY_HEADER + rows.tobytes() + _COPY_TRAILER
 
 
 def _handle_commit(batch: Batch, handle_id: int, sequence: int, fresh: int) -> HandleCommit:

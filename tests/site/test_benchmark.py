@@ -1,0 +1,95 @@
+"""The benchmark command: what it sends adds up to what it expects, and what it measures is counted rightly."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import nullcontext
+from io import StringIO
+
+import msgspec
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.models import Handle, Team
+from metrics.aggregate import rollups
+from metrics.benchmarks import measures, queries
+from metrics.benchmarks.bodies import Template
+from metrics.benchmarks.guests import Guest, Guests, is_exact
+from metrics.ingest.validation import IncomingEvent, pack
+from metrics.models import EngagementEvent
+from metrics.vocabulary import events as vocabulary
+
+
+class Quiet:
+    def show(self, done: float, count: int) -> None: ...
+
+
+def _meter(label: str, unit: str, total: float) -> nullcontext[Quiet]:
+    return nullcontext(Quiet())
+
+
+def _count(guest: Guest, body: bytes) -> None:
+    """What the door and a writer do with one body."""
+    handles = {guest.handle.username: guest.handle.pk}
+    now_us = time.time_ns() // 1000
+    items = msgspec.json.decode(body, type=list[IncomingEvent])
+    packed = vocabulary.unpack(b"".join(pack(item, handles, now_us)[2] for item in items))
+    batch = np.empty(len(packed), dtype=[*vocabulary.PACKED_DTYPE.descr, ("received_at", "<i8")])
+    for name in vocabulary.PACKED_DTYPE.names or ():
+        batch[name] = packed[name]
+    batch["received_at"] = now_us
+    rollups.ensure_partitions(batch)
+    rollups.count(batch)
+
+
+@pytest.mark.django_db
+def test_it_expects_exactly_what_its_bodies_hold() -> None:
+    with Guests(handles=1, tweets=7) as guests:
+        guest = guests.guests[0]
+        template = Template(guest.handle.username, guest.tweets, 40)
+        _count(guest, template.body(0))
+        for row in range(40, 45):
+            _count(guest, template.single(row))
+
+        assert guests.counted() == 45
+        assert is_exact(guest, template.expected(45))
+        assert not is_exact(guest, template.expected(44))
+
+
+@pytest.mark.django_db
+def test_its_guests_leave_nothing_behind() -> None:
+    with Guests(handles=2, tweets=3) as guests:
+        _count(guests.guests[0], Template("x", guests.guests[0].tweets, 5).body(0))
+
+    assert not Team.objects.filter(name="Benchmark").exists()
+    assert not Handle.objects.filter(username__startswith="bench").exists()
+    assert not EngagementEvent.objects.exists()
+
+
+def test_it_times_each_post_by_the_first_frame_that_holds_it() -> None:
+    sockets = [[(10, 0.1), (30, 0.5)], [(10, 0.2)]]
+
+    delays, unseen = measures.delays_ms([0.0, 0.2, 0.3], 10, sockets)
+
+    assert delays.round().tolist() == [100, 300, 200, 200]
+    assert unseen == 2
+    assert measures.frames_lost(sockets) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_times_the_readers_over_real_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "RUNS", 3)
+
+    found = queries.query(_meter, [2_000, 3_000])
+
+    assert found["events"] == 3_000
+    for reader in ("report", "top_tweets", "tweets_28d_by_hour"):
+        assert list(found[reader]) == ["p95_ms_0.002m", "p95_ms_0.003m"]
+    assert json.dumps(found)
+
+
+def test_it_says_in_one_line_when_nothing_runs() -> None:
+    with pytest.raises(CommandError, match=r"^Nothing runs at http://127\.0\.0\.1:1: start `make run` first.*$"):
+        call_command("benchmark", "ingest", "--json", "--url", "http://127.0.0.1:1", stdout=StringIO())
