@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_it_counts_every_retweet_of_every_file(
 
 def test_it_fails_where_a_count_differs(live_stack: Stack, token: str, tmp_path: Path) -> None:
     """A file that lost a Retweet after it was replayed: the product has one more."""
-    started_at = ("--started-at", "2026-01-05T10:00Z")
+    # Minutes are kept for weeks, not for ever.
+    started_at = ("--started-at", f"{datetime.now(UTC) - timedelta(days=20):%Y-%m-%dT%H:%MZ}")
     rows = (KEPT / "RT49.txt").read_text().splitlines()
     path = tmp_path / "RT49.txt"
     path.write_text("\n".join([f"{len(rows) - 2} 1.0", *rows[1:]]))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
+START_HELP = "when the Tweets were created, weeks ago at most, as minutes are not kept for ever; default: as last time"
+
+
 class Command(BaseCommand):
     """Each file becomes a Tweet, each of its lines after the author's a Retweet."""
 
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--handle", required=True, metavar="NAME")
         parser.add_argument("--speed", type=speed, default=0.0, help="times real time; max (default): at once")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N files")
-        parser.add_argument("--started-at", type=instant, metavar="TIME", help="when the Tweets were created")
+        parser.add_argument("--started-at", type=instant, metavar="TIME", help=START_HELP)
         parser.add_argument("--url", default=f"http://127.0.0.1:{settings.PORT}", help="default: this machine")
         parser.add_argument("--token", help="default: the demo team's, as create_demo left it")
 
