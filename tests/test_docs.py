@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from django.urls import resolve
 
+from metrics.ingest.endpoints import Door
 from metrics.ingest.validation import REASONS
 from metrics.vocabulary.engagements import METRICS, NAMES
 
@@ -62,9 +64,8 @@ def test_it_tells_every_settings_default() -> None:
     assert told | {name: number.replace("_", "") for name, number in numbers} == told
 
 
-def test_it_names_every_command() -> None:
-    named = set(re.findall(r"manage\.py ([a-z_]+)", README))
-    assert commands() <= named
+def test_it_names_every_command_and_no_other() -> None:
+    assert set(re.findall(r"manage\.py ([a-z_]+)", README)) == commands()
 
 
 def test_it_lists_every_reason_with_its_meaning() -> None:
@@ -94,6 +95,18 @@ def test_it_maps_every_room() -> None:
     assert files - {"metrics/__init__.py", "metrics/apps.py"} <= mapped
     for package in OURS:
         assert f"]({package}" in section("The map")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_it_names_addresses_that_are_answered(method: str) -> None:
+    told = re.findall(r"`(?:(GET|PUT|POST) )?(/[^`?]*[^`/?]/?)`", README)
+    assert told
+    for verb, address in told:
+        if (verb or "GET") != method or address == "/ws/live/":
+            continue
+        path = address.replace("NAME", "northwind").replace("ID", "20").replace("{receipt}", "r")
+        if not Door().serves(path):
+            resolve(path)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
