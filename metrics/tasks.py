@@ -6,7 +6,7 @@ import time
 
 import structlog
 from celery import shared_task
-from django.db import OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
@@ -37,7 +37,7 @@ def consume(shard: int) -> None:
         return
     try:
         _write(shard, lease)
-    except (OperationalError, RedisError) as error:
+    except (InterfaceError, OperationalError, RedisError) as error:
         # Nothing is lost: what was read stays pending, and beat starts the writer again.
         log.warning("writer_interrupted", shard=shard, error=str(error).strip())
         close_old_connections()

@@ -2,11 +2,13 @@
 
 A micro-batch is whatever has piled up in the shard's stream, up to `BATCH_EVENTS`. It is copied into a temporary table
 and counted by the statement in `rollups.sql`; the shard's cursor moves in the same transaction. Only then is it
-acknowledged. So after a crash at any point an entry is either not applied, and comes again, or applied, and is skipped.
+acknowledged. So after a crash at any point an entry is either not applied, and comes again, or applied, and adds
+nothing when it comes again.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +34,8 @@ log = structlog.get_logger(__name__)
 # PostgreSQL counts binary timestamps from 2000-01-01.
 _PG_EPOCH_US = 946_684_800_000_000
 _MINUTE_US = 60_000_000
+# A commit of few events costs nearly as much as one of many, so under a steady trickle they gather for a moment.
+GATHER_SECONDS = 0.025
 _COPY_FIELDS = (
     ("handle_id", ">i8"),
     ("occurred_at", ">i8"),
@@ -93,15 +97,20 @@ class Writer:
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self._events_per_entry = 100.0
+        self._not_before = 0.0
         stream.open_group(shard)
         StreamCursor.objects.get_or_create(shard=shard)
         self._backlog = self._pending()
 
     def step(self, block_ms: int) -> Applied | None:
         """Apply what has piled up, waiting at most `block_ms` for the first entry; None when nothing came."""
-        entries = next(self._backlog, None) or stream.read(self.shard, self._entries_wanted(), block_ms)
+        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        wanted = self._entries_wanted()
+        entries = next(self._backlog, None) or stream.read(self.shard, wanted, block_ms)
         if not entries:
             return None
+        # The first after a silence is applied at once, and so is what has piled up.
+        self._not_before = time.monotonic() + GATHER_SECONDS if len(entries) < wanted // 4 else 0.0
         applied = apply(self.shard, entries)
         stream.acknowledge(self.shard, entries)
         held = sum(entry.events for entry in entries) / len(entries)
@@ -158,17 +167,19 @@ def _apply_together(shard: int, entries: Sequence[stream.Entry]) -> Applied:
         cursor = StreamCursor.objects.select_for_update().get(shard=shard)
         done = stream.position(cursor.last_entry)
         fresh_entries = [entry for entry in entries if entry.position > done]
+        events = sum(entry.events for entry in fresh_entries)
         if len(fresh_entries) < len(entries):
-            log.info("entries_skipped", shard=shard, entries=len(entries) - len(fresh_entries))
-            batch = _batch_of(fresh_entries)
+            # Counted before, or overtaken: read by a writer that stood still until its lease was another's. The events
+            # themselves tell which, as each counts once.
+            log.info("entries_again", shard=shard, entries=len(entries) - len(fresh_entries))
         handles = count(_of_known_handles(batch)) if len(batch) else ()
         if fresh_entries:
             cursor.last_entry = fresh_entries[-1].id
-            cursor.applied_events += len(batch)
+            cursor.applied_events += events
             cursor.applied_at = timezone.now()
             cursor.save()
     arrivals = tuple(entry.arrived_us for entry in fresh_entries)
-    return Applied(len(batch), sum(handle.fresh for handle in handles), arrivals, handles)
+    return Applied(events, sum(handle.fresh for handle in handles), arrivals, handles)
 
 
 def count(batch: Batch) -> tuple[HandleCommit, ...]:
