@@ -63,7 +63,9 @@ class Installation:
                 name = " ".join([process.name(), *process.cmdline()]).lower()
                 times = process.cpu_times()
                 called = next((called for word, called in _NAMES if word in name), "supervisor")
-                used[called] += times.user + times.system + times.children_user + times.children_system
+                used[called] += times.user + times.system
+                if called != "supervisor":  # whose ended children were counted under their own names
+                    used[called] += times.children_user + times.children_system
         return dict(used)
 
     def _processes(self) -> list[psutil.Process]:

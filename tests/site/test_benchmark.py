@@ -13,13 +13,19 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Handle, Team
-from metrics.aggregate import rollups
+from metrics.aggregate import partitions, rollups
 from metrics.benchmarks import measures, queries
 from metrics.benchmarks.bodies import Template
 from metrics.benchmarks.guests import Guest, Guests, is_exact
 from metrics.ingest.validation import IncomingEvent, pack
 from metrics.models import EngagementEvent
 from metrics.vocabulary import events as vocabulary
+
+
+@pytest.fixture(autouse=True)
+def _forget_partitions() -> None:
+    """Those that another test made went with its transaction."""
+    partitions.forget()
 
 
 class Quiet:

@@ -62,7 +62,7 @@ class Command(BaseCommand):
             measure, seconds = MEASURES[what]
             found = measure(installation, options["seconds"] or seconds, self._meter)
         after = installation.cpu_seconds()
-        used = {name: round(seconds - before.get(name, 0.0), 2) for name, seconds in sorted(after.items())}
+        used = {name: round(max(0.0, seconds - before.get(name, 0.0)), 2) for name, seconds in sorted(after.items())}
         used["load"] = round(crew.cpu_seconds() - load_before, 2)
         return {"benchmark": what, **found, "cpu_seconds": used, **on}
 
