@@ -72,11 +72,10 @@ export function drawFunnel(chart, steps) {
   if (String(chart.figure.data[0].x) === String(counts)) return;
   if (most * 1.38 > chart.figure.layout.xaxis.range[1]) {
     chart.figure.layout.xaxis.range = [0, most * 1.45];
-    Object.assign(chart.figure.data[0], { x: counts, text });
-    chart.refresh();
-  } else {
-    chart.patch({ x: [counts], text: [text] }, [0]);
   }
+  // Not by restyle: with new x values it would guess the axis types again and read the labels as numbers.
+  Object.assign(chart.figure.data[0], { x: counts, text });
+  chart.refresh();
 }
 
 /** @param {Element} root @param {Vocabulary} vocabulary @param {Counts} totals */
