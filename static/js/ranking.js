@@ -18,7 +18,8 @@ export class Ranking {
     this.list = root.querySelector("[data-moving]");
     this.button = root.querySelector("[data-rerank]");
     this.button?.addEventListener("click", () => this.settle());
-    this.body?.addEventListener("pointerleave", () => this.show());
+    this.card = this.body?.closest(".card");
+    this.card?.addEventListener("pointerleave", () => this.show());
   }
 
   /** Bring both lists up to date. */
@@ -57,9 +58,9 @@ export class Ranking {
     this.root.querySelector("[data-moving-none]").hidden = this.list.children.length > 0;
   }
 
-  /** Somebody points at a row, or has the focus in one. */
+  /** Somebody points at the card, or has the focus in a row. */
   isRead() {
-    return this.body.matches(":hover") || this.body.contains(document.activeElement);
+    return this.card.matches(":hover") || this.body.contains(document.activeElement);
   }
 
   /** Say how many rows would move, and leave them. */

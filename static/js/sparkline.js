@@ -20,7 +20,7 @@ export function paths(values, running) {
   const line = `M${points.join("L")}`;
   return {
     line,
-    area: `${line}L${(PAD + (finished - 1) * step).toFixed(1)} ${HEIGHT}L${PAD} ${HEIGHT}Z`,
+    area: `${line}L${(PAD + (finished - 1) * step).toFixed(1)} ${HEIGHT.toFixed(1)}L${PAD.toFixed(1)} ${HEIGHT.toFixed(1)}Z`,
     way: finished === last ? `M${points.at(-1)}L${point(last)}` : "",
     dot: `M${point(last)}h0.01`,
   };
