@@ -63,7 +63,7 @@ class Load:
         with self._client() as client:
             for number in range(len(self.batches)):
                 if number not in self.receipts:
-                    self._stack.eventually(lambda n=number: self._send(client, n), 30, "a batch is taken")
+                    self._stack.eventually(lambda n=number: self._send(client, n), 60, "a batch is taken")
 
     def answered(self) -> int:
         """How many batches have been answered 202."""

@@ -91,7 +91,7 @@ def test_it_has_counted_what_it_took(live_stack: Stack, fuzz_token: str) -> None
         for receipt in receipts:
             live_stack.eventually(
                 lambda path=f"/api/v1/receipts/{receipt}": client.get(path).json()["status"] == "applied",
-                20,
+                60,
                 "what was taken is applied",
             )
     with live_stack.database() as connection:
