@@ -1,10 +1,11 @@
 -- Sums of a handle's rollups by display bucket and promotion, from pieces of one storage grain.
 -- {sums}: sum(rollup.<type>)::bigint for each type, in storage order. The outer bounds let the planner skip partitions.
-SELECT width_bucket(rollup.start, %(edges)s::timestamptz[]) - 1, rollup.promoted, {sums}
+-- The first column stands where statements about Tweets have the Tweet's id.
+SELECT 0::bigint, width_bucket(rollup.start, %(edges)s::timestamptz[]) - 1, rollup.promoted, {sums}
 FROM unnest(%(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS piece (since, until)
 JOIN metrics_handlerollup AS rollup ON rollup.start >= piece.since AND rollup.start < piece.until
 WHERE rollup.handle_id = %(handle_id)s
   AND rollup.grain = %(grain)s
   AND rollup.start >= %(since)s
   AND rollup.start < %(until)s
-GROUP BY 1, 2
+GROUP BY 2, 3

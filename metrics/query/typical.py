@@ -26,11 +26,16 @@ LATEST = 50
 FEWEST = 5
 BELIEVED_FOR = timedelta(minutes=5)
 _MINUTE_AGES = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60))
-_QUARTER_AGES = (
-    *(timedelta(hours=hours) for hours in (2, 3, 6, 12)),
-    *(timedelta(days=days) for days in (1, 2, 3, 5, 7)),
-)
-AGES = (*_MINUTE_AGES, *_QUARTER_AGES)
+_QUARTER_AGES = tuple(timedelta(hours=hours) for hours in (2, 3, 6, 12))
+_HOUR_AGES = tuple(timedelta(days=days) for days in (1, 2, 3, 5, 7))
+AGES = (*_MINUTE_AGES, *_QUARTER_AGES, *_HOUR_AGES)
+# Which rollups tell of which of the ages: the older, the coarser.
+_QUARTERS = slice(len(_MINUTE_AGES), len(_MINUTE_AGES) + len(_QUARTER_AGES))
+_PARTS = {
+    Grain.MINUTE: slice(0, _QUARTERS.start),
+    Grain.QUARTER: _QUARTERS,
+    Grain.HOUR: slice(_QUARTERS.stop, len(AGES)),
+}
 
 _TYPICAL = load_sql("typical.sql", engagements=" + ".join(f"rollup.{name}" for name in METRICS["engagements"].plus))
 
@@ -39,7 +44,7 @@ _TYPICAL = load_sql("typical.sql", engagements=" + ".join(f"rollup.{name}" for n
 class Gathered:
     """What a Tweet had gathered at each of `AGES`: float64[n], NaN where it is too young or no longer known.
 
-    Up to an hour the minute around the age is included, beyond it the quarter-hour.
+    The bucket around the age is included: up to an hour a minute, up to twelve hours a quarter-hour, beyond an hour.
     """
 
     engagements: Values
@@ -103,9 +108,8 @@ def gathered(handle_id: int, created: Mapping[int, datetime], now: datetime) -> 
     shape = (len(AGES),)
     tweets = {tweet_id: Gathered(np.full(shape, np.nan), np.full(shape, np.nan)) for tweet_id in created}
     kept = {tweet_id: at for tweet_id, at in created.items() if at >= minutes_since(now)}
-    split = len(_MINUTE_AGES)
-    _gather(handle_id, kept, Grain.MINUTE, slice(0, split), tweets)
-    _gather(handle_id, created, Grain.QUARTER, slice(split, None), tweets)
+    for grain, part in _PARTS.items():
+        _gather(handle_id, kept if grain is Grain.MINUTE else created, grain, part, tweets)
     for tweet_id, tweet in tweets.items():
         unreached = np.array([created[tweet_id] + age > now for age in AGES])
         tweet.engagements[unreached] = tweet.impressions[unreached] = np.nan
