@@ -92,15 +92,18 @@ export class Chart {
   /** The traces in this theme; where bars are thin, so is the surface between them. */
   data() {
     const data = resolved(this.figure.data);
-    for (const { type, marker, x } of data) {
+    const scale = rootScale();
+    for (const { type, line, marker, x } of data) {
       if (type === "bar" && marker.line && this.size[0] / x.length < 6) marker.line.width = 0.4;
+      if (line) line.width *= scale;
+      if (marker?.size) marker.size = Array.isArray(marker.size) ? marker.size.map((size) => size * scale) : marker.size * scale;
     }
     return data;
   }
 
   layout(size = this.size) {
     const [width, height] = size;
-    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    const scale = rootScale();
     const layout = resolved(this.figure.layout);
     layout.width = width;
     layout.height = height;
@@ -140,6 +143,11 @@ export class Chart {
     this.observer.disconnect();
     if (this.canvas) this.Plotly.purge(this.canvas);
   }
+}
+
+/** How much larger than usual everything is written: on a wall, strokes grow with the text. */
+function rootScale() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
 /** The middle of each bucket in ms. @param {number[]} edges seconds */
