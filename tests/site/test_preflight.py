@@ -24,9 +24,7 @@ def taken_port() -> Iterator[int]:
 
 def run(var_dir: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """`make run` without make, until it gives up."""
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
-    }
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return subprocess.run(
         [sys.executable, "-m", "insightstrack_site.run"],
         env={**environment, "VAR_DIR": str(var_dir), **variables},

@@ -60,9 +60,7 @@ class Installation:
 
 def environment_of(var_dir: Path, port: int) -> dict[str, str]:
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
+        name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
     }
     return {**kept, "VAR_DIR": str(var_dir), "PORT": str(port), "DEMO": "0"}
 
