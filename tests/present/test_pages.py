@@ -61,7 +61,7 @@ def embedded(html: str, name: str) -> Any:
 def addresses(handle: Handle, tweet: Tweet) -> list[str]:
     """Every page and every piece of data about a handle."""
     names = [("dashboard", [handle.username]), ("live_snapshot", [handle.username])]
-    names += [(name, [handle.username, tweet.tweet_id]) for name in ("tweet", "tweet_snapshot")]  # type: ignore[list-item]
+    names += [(name, [handle.username, tweet.tweet_id]) for name in ("tweet", "tweet_snapshot")]
     return [reverse(name, args=arguments) for name, arguments in names]
 
 
@@ -99,7 +99,7 @@ def test_it_writes_the_reports_figures(reader: Client, northwind: Handle, tweet:
     for name in ("impressions", "engagements", "favorites_net", "url_clicks", "video_views"):
         value = figures.count(int(METRICS[name].of(found.totals).sum()))
         tile = html[html.index(f'data-tile="{name}"') :]
-        assert re.search(r"data-value>([^<]*)<", tile)[1] == value  # type: ignore[index]
+        assert re.search(r"data-value>([^<]*)<", tile)[1] == value
     page = embedded(html, "page-data")
     assert page["sequence"] == 7
     assert len(page["counts"]) == len(page["labels"]) == len(page["edges"]) - 1
@@ -150,7 +150,7 @@ def test_it_tells_a_tweets_story(reader: Client, northwind: Handle, tweet: Tweet
     html = reader.get(reverse("tweet", args=["northwind", tweet.tweet_id])).content.decode()
     assert "Winter &lt;roast&gt; &amp; more" in html
     row = html[html.index('data-gained="favorites"') :]
-    given, taken, net = (re.search(rf'data-cell="{cell}">([^<]*)<', row)[1] for cell in ("given", "taken", "net"))  # type: ignore[index]
+    given, taken, net = (re.search(rf'data-cell="{cell}">([^<]*)<', row)[1] for cell in ("given", "taken", "net"))
     lifetime = embedded(html, "page-data")["lifetime"]
     places = NAMES.index("favorites"), NAMES.index("unfavorites")
     likes, unlikes = (sum(vector[place] for vector in lifetime if vector) for place in places)
