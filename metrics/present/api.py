@@ -228,8 +228,12 @@ def _tweet(request: HttpRequest, tweet_id: int, username: str | None) -> Tweet:
 
 
 def _given(given: answers.Stretch) -> dict[str, str]:
-    """The parameters that were given, as the page's parser takes them."""
-    return {name: value for name, value in given.dict(exclude_none=True).items() if isinstance(value, str)}
+    """The parameters that were given, as the page's parser takes them; an empty one is a slip of the program's."""
+    texts = {name: value for name, value in given.dict(exclude_none=True).items() if isinstance(value, str)}
+    for name, value in texts.items():
+        if not value.strip():
+            raise ParamError(name, "is empty; give a value, or leave it out.")
+    return texts
 
 
 Asked = params.ReportQuery | story.TweetQuery

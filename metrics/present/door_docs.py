@@ -16,7 +16,9 @@ from metrics.vocabulary.events import MAX_COUNT, MAX_EVENT_ID_LENGTH
 
 Json = dict[str, Any]
 
-_TWEET_ID = {"anyOf": [{"type": "string", "pattern": "^[0-9]{1,19}$"}, {"type": "integer", "minimum": 1}]}
+_TWEET_ID = {
+    "anyOf": [{"type": "string", "maxLength": 19, "pattern": "^0*[1-9][0-9]*$"}, {"type": "integer", "minimum": 1}]
+}
 _HANDLE = {
     "type": ["string", "null"],
     "description": "The @handle, required when the token covers several.",

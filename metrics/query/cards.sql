@@ -1,5 +1,5 @@
 -- Sums of several handles' rollups by handle, slot and promotion, from pieces of one storage grain.
--- {sums}: sum(rollup.<type>)::bigint for each type, in storage order. The outer bounds let the planner skip partitions.
+-- sums: sum(rollup.<type>)::bigint for each type, in storage order. The outer bounds let the planner skip partitions.
 SELECT rollup.handle_id, piece.slot, rollup.promoted, {sums}
 FROM unnest(%(handle_ids)s::bigint[], %(slots)s::int[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[])
      AS piece (handle_id, slot, since, until)

@@ -1,5 +1,5 @@
 -- Lifetime sums of the Tweets created in a period, by display bucket of their creation and by promotion.
--- {sums}: sum(rollup.<type>)::bigint for each type, in storage order.
+-- sums: sum(rollup.<type>)::bigint for each type, in storage order.
 -- The first column stands where statements about Tweets have the Tweet's id.
 SELECT 0::bigint, width_bucket(tweet.created_at, %(edges)s::timestamptz[]) - 1, rollup.promoted, {sums}
 FROM metrics_tweet AS tweet

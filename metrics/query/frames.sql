@@ -1,5 +1,5 @@
 -- The current totals of some buckets of a handle and of some of its Tweets, with the handle's sequence.
--- The feed's row comes even when no bucket does, so the sequence is always told. {counts} are the 26 types.
+-- The feed's row comes even when no bucket does, so the sequence is always told. counts are the 26 types.
 SELECT totals.*
 FROM (
     SELECT NULL::bigint AS tweet_id, r.grain, r.start, r.promoted, f.sequence, {counts}

@@ -1,5 +1,6 @@
 -- Sums of a handle's rollups by display bucket and promotion, from pieces of one storage grain.
--- {sums}: sum(rollup.<type>)::bigint for each type, in storage order. The outer bounds let the planner skip partitions.
+-- The sums are of each type, in storage order; where a display bucket holds one storage bucket they are the plain
+-- columns, without grouping, which takes a third of the time. The outer bounds let the planner skip partitions.
 -- The first column stands where statements about Tweets have the Tweet's id.
 SELECT 0::bigint, width_bucket(rollup.start, %(edges)s::timestamptz[]) - 1, rollup.promoted, {sums}
 FROM unnest(%(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS piece (since, until)
@@ -8,4 +9,4 @@ WHERE rollup.handle_id = %(handle_id)s
   AND rollup.grain = %(grain)s
   AND rollup.start >= %(since)s
   AND rollup.start < %(until)s
-GROUP BY 2, 3
+{grouping}

@@ -32,8 +32,16 @@ def load_sql(name: str, **parts: str) -> str:
     return (Path(__file__).parent / name).read_text().format(**parts)
 
 
-_HANDLE_SUMS = load_sql("handle_sums.sql", sums=SUMS)
-_TWEET_SUMS = load_sql("tweet_sums.sql", sums=SUMS)
+_PLAIN = ", ".join(f"rollup.{name}" for name in NAMES)
+# Summed, and as they are stored.
+_HANDLE_SUMS = {
+    True: load_sql("handle_sums.sql", sums=SUMS, grouping="GROUP BY 2, 3"),
+    False: load_sql("handle_sums.sql", sums=_PLAIN, grouping=""),
+}
+_TWEET_SUMS = {
+    True: load_sql("tweet_sums.sql", sums=SUMS, grouping="GROUP BY 1, 2, 3"),
+    False: load_sql("tweet_sums.sql", sums=_PLAIN, grouping=""),
+}
 _COHORT_SUMS = load_sql("cohort_sums.sql", sums=SUMS)
 
 
@@ -114,8 +122,10 @@ def cohort_totals(handle_id: int, period: Period) -> Counts:
 def _handle_counts(handle_id: int, edges: list[datetime]) -> Counts:
     """int64[buckets, 2, 26]."""
     counts = np.zeros((len(edges) - 1, 2, N_TYPES), dtype=np.int64)
-    for params in piece_params(cover_buckets(edges)):
-        rows = fetch_counts(_HANDLE_SUMS, handle_id=handle_id, edges=edges, **params)
+    pieces = cover_buckets(edges)
+    statement = _HANDLE_SUMS[_needs_sums(pieces, edges)]
+    for params in piece_params(pieces):
+        rows = fetch_counts(statement, handle_id=handle_id, edges=edges, **params)
         # A bucket may be made of rollups of several grains, but comes once from each.
         counts[rows[:, 1], rows[:, 2]] += rows[:, 3:]
     return counts
@@ -127,11 +137,18 @@ def _tweet_counts(handle_id: int, tweet_ids: Sequence[int], edges: list[datetime
     ordered = np.asarray(tweet_ids, dtype=np.int64)[order]
     counts = np.zeros((len(tweet_ids), len(edges) - 1, 2, N_TYPES), dtype=np.int64)
     given: dict[str, Any] = {"handle_id": handle_id, "tweet_ids": list(tweet_ids), "edges": edges}
-    for params in piece_params(cover_buckets(edges) if tweet_ids else []):
-        rows = fetch_counts(_TWEET_SUMS, **given, **params)
+    pieces = cover_buckets(edges) if tweet_ids else []
+    statement = _TWEET_SUMS[_needs_sums(pieces, edges)]
+    for params in piece_params(pieces):
+        rows = fetch_counts(statement, **given, **params)
         places = order[np.searchsorted(ordered, rows[:, 0])]
         counts[places, rows[:, 1], rows[:, 2]] += rows[:, 3:]
     return counts
+
+
+def _needs_sums(pieces: Sequence[Piece], edges: Sequence[datetime]) -> bool:
+    """Whether some display bucket is made of several storage buckets."""
+    return sum((piece.until - piece.since) // piece.grain.length for piece in pieces) > len(edges) - 1
 
 
 def _cohort_counts(handle_id: int, edges: list[datetime]) -> Counts:

@@ -1,5 +1,6 @@
 -- Sums of some Tweets' rollups by Tweet, display bucket and promotion, from pieces of one storage grain.
--- {sums}: sum(rollup.<type>)::bigint for each type, in storage order. The outer bounds let the planner skip partitions.
+-- The sums are of each type, in storage order; where a display bucket holds one storage bucket they are the plain
+-- columns, without grouping, which takes a third of the time. The outer bounds let the planner skip partitions.
 SELECT rollup.tweet_id, width_bucket(rollup.start, %(edges)s::timestamptz[]) - 1, rollup.promoted, {sums}
 FROM unnest(%(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS piece (since, until)
 JOIN metrics_tweetrollup AS rollup ON rollup.start >= piece.since AND rollup.start < piece.until
@@ -8,4 +9,4 @@ WHERE rollup.handle_id = %(handle_id)s
   AND rollup.grain = %(grain)s
   AND rollup.start >= %(since)s
   AND rollup.start < %(until)s
-GROUP BY 1, 2, 3
+{grouping}

@@ -1,5 +1,5 @@
 -- What the latest Tweets of a handle had gathered, by Tweet and by step of age.
--- {engagements}: the sum of an engagement's columns. `step` is the number of ages (in seconds) at or before the bucket's
+-- engagements: the sum of an engagement's columns. `step` is the number of ages (in seconds) at or before the bucket's
 -- start: the sum of steps 0 … i is what had come by age i, the bucket around that age included.
 SELECT tweet.tweet_id,
        width_bucket(extract(epoch FROM rollup.start - tweet.created_at)::float8, %(ages)s::float8[]) AS step,

@@ -179,6 +179,8 @@ def test_it_asks_for_the_handle_when_two_hold_the_tweet(client: Client, alice: U
     ("path", "given", "field"),
     [
         (PATHS[0], {"range": "9d"}, "range"),
+        (PATHS[0], {"range": ""}, "range"),
+        (PATHS[1], {"sort": " "}, "sort"),
         (PATHS[0], {"compare": "x"}, "compare"),
         (PATHS[0], {"reading": "x"}, "reading"),
         (PATHS[0], {"grain": "x"}, "grain"),
