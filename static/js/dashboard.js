@@ -15,9 +15,10 @@ import { patchSeries } from "./timeseries.js";
 import { Vocabulary, embedded } from "./vocabulary.js";
 import { count } from "./numbers.js";
 
-const CHART_APART = 250;
+const CHART_APART = 350;
 const SLOW_APART = 1000;
 const REFRESH_EVERY = 120_000; // the comparison moves on, even when nothing happens here
+const NEWCOMERS_EVERY = 15_000; // a busy handle has more Tweets than fit the lists: they need not come at once
 const SPREAD = 15_000; // so that viewers of one handle do not ask in the same second
 
 class Dashboard {
@@ -44,6 +45,7 @@ class Dashboard {
     root.addEventListener("twin", () => this.slow());
     this.ticker = setInterval(() => this.tick(), 1000);
     this.refreshed = Date.now() + Math.random() * SPREAD;
+    this.welcome = 0;
   }
 
   hoverAll() {
@@ -56,6 +58,10 @@ class Dashboard {
     if (this.isEmpty) return this.reload();
     const outcome = this.model.apply(frame);
     if (outcome.unknown || outcome.shifted) this.feed.resync();
+    if (outcome.newcomer && Date.now() > this.welcome) {
+      this.welcome = Date.now() + NEWCOMERS_EVERY;
+      this.feed.resync(SPREAD / 2);
+    }
     if (outcome.shifted) this.redraw = true;
     if (outcome.buckets || outcome.tweets) this.show();
     return undefined;

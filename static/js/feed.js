@@ -56,33 +56,46 @@ export class Feed {
 
   /** Fetch a snapshot soon: never two at once, never often, and not all browsers in the same moment. @param {number} [jitter] ms */
   resync(jitter = JITTER) {
-    if (this.planned || this.ended || document.hidden) return;
-    const wait = Math.max(0, this.last + APART - Date.now()) + Math.random() * jitter;
-    this.planned = setTimeout(() => this.fetch(), wait);
+    if (this.fetching || this.ended || document.hidden) return;
+    const due = Math.max(Date.now(), this.last + APART) + Math.random() * jitter;
+    if (this.planned && this.due <= due) return;
+    clearTimeout(this.planned);
+    this.due = due;
+    this.planned = setTimeout(() => this.fetch(), due - Date.now());
   }
 
   async fetch() {
     this.last = Date.now();
-    this.aborter = new AbortController();
-    try {
-      const answer = await fetch(this.options.snapshotUrl(), {
-        headers: { Accept: "application/json" }, signal: this.aborter.signal, cache: "no-store",
-      });
-      if (!answer.ok) throw new Error(`snapshot: ${answer.status}`);
-      this.take(await answer.json());
-    } catch {
-      if (this.ended) return;
+    this.planned = undefined;
+    this.fetching = true;
+    const snapshot = await this.ask();
+    this.fetching = false;
+    if (this.ended) return;
+    if (snapshot) {
+      this.take(snapshot);
+    } else {
       // The figures on screen stay, and say how old they are; the next try comes by itself.
       this.options.badge.failed();
-      this.planned = undefined;
       this.last = Date.now() + APART;
       this.resync(APART);
     }
   }
 
+  /** @returns {Promise<object|null>} a snapshot, or null when none could be had */
+  async ask() {
+    this.aborter = new AbortController();
+    try {
+      const answer = await fetch(this.options.snapshotUrl(), {
+        headers: { Accept: "application/json" }, signal: this.aborter.signal, cache: "no-store",
+      });
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      return null;
+    }
+  }
+
   /** @param {object} snapshot of one handle, or of several */
   take(snapshot) {
-    this.planned = undefined;
     if (this.ended) return;
     for (const part of snapshot.handles ?? [snapshot]) {
       this.sequences[part.handle] = part.sequence;

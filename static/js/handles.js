@@ -14,6 +14,7 @@ const APART = 250;
 const MINUTE = 60;
 const REFRESH_EVERY = 60_000; // "the same time yesterday" moves on with the clock
 const MOST_WATCHED = 50; // handles of one socket; the others follow with the refresh
+const MOVING_EVERY = 15_000;
 const SPREAD = 5_000;
 
 class HandlesPage {
@@ -36,6 +37,7 @@ class HandlesPage {
       badge: this.badge,
     });
     this.refreshed = Date.now();
+    this.movingDue = 0;
     this.ticker = setInterval(() => this.tick(), 1000);
   }
 
@@ -61,7 +63,10 @@ class HandlesPage {
     }
     for (const [start, ...counts] of frame.minutes) this.minute(handle, start, counts);
     this.showSoon();
-    if (frame.tweets.length) this.feed.resync(SPREAD); // who moves fastest is the server's to say
+    if (frame.tweets.length && Date.now() > this.movingDue) {
+      this.movingDue = Date.now() + MOVING_EVERY; // who moves fastest is the server's to say
+      this.feed.resync(SPREAD);
+    }
   }
 
   /** A minute's new total moves today's by the difference from the one that was known. */

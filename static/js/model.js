@@ -8,7 +8,8 @@ const LENGTHS = { minute: 60, quarter: 900 };
 const NOTHING = () => [[], []];
 
 /** @typedef {import("./vocabulary.js").Counts} Counts */
-/** @typedef {{buckets:boolean, tweets:boolean, shifted:boolean, unknown:boolean}} Outcome `unknown`: a snapshot is needed */
+/** @typedef {{buckets:boolean, tweets:boolean, shifted:boolean, unknown:boolean, newcomer:boolean}} Outcome
+ *   `unknown`: a snapshot is needed; `newcomer`: a Tweet moves that is not listed */
 
 export class ReportModel {
   /** @param {object} snapshot @param {import("./vocabulary.js").Vocabulary} vocabulary */
@@ -37,7 +38,7 @@ export class ReportModel {
 
   /** @param {object} frame @returns {Outcome} */
   apply(frame) {
-    const outcome = { buckets: false, tweets: false, shifted: false, unknown: false };
+    const outcome = { buckets: false, tweets: false, shifted: false, unknown: false, newcomer: false };
     this.last_received_at = frame.received_at;
     if (this.reading === "tweets") return { ...outcome, unknown: true };
     for (const [start, ...counts] of frame[this.stored_as]) this.place(start, counts, outcome);
@@ -109,7 +110,7 @@ export class ReportModel {
   tweet(given, outcome) {
     const known = this.byId.get(given.id);
     if (!known) {
-      outcome.unknown = true;
+      outcome.newcomer = true;
       return;
     }
     known.lifetime = given.lifetime;

@@ -15,6 +15,7 @@ import { patchSeries } from "./timeseries.js";
 import { Vocabulary, add, columnOf, embedded } from "./vocabulary.js";
 
 const CHART_APART = 250;
+const CURVES_EVERY = 10_000;
 const RATE_MINUTES = 5;
 const MINUTE = 60;
 
@@ -31,6 +32,7 @@ class TweetPage {
     this.take(page);
     const { clock, age, velocity } = this.cards.charts;
     this.hovers = [new Hover(clock, growthReadings(this.growth)), new Hover(age, ageReadings(age)), new Hover(velocity, velocityReadings(this.velocity))];
+    this.curvesDue = 0;
     this.showSoon = throttled(() => this.show(), CHART_APART);
     this.cards.draw();
     this.feed = new Feed({
@@ -85,7 +87,10 @@ class TweetPage {
     this.window();
     this.showSoon();
     // Curves and medians are the server's work.
-    this.feed.resync();
+    if (Date.now() > this.curvesDue) {
+      this.curvesDue = Date.now() + CURVES_EVERY;
+      this.feed.resync();
+    }
   }
 
   tick() {
