@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
@@ -26,7 +27,7 @@ def partition_name(table: str, day: date) -> str:
 
 
 def ensure(table: str, days: Iterable[date]) -> None:
-    """Make the table's partitions of these days where they do not exist. Call it inside no transaction of your own."""
+    """Make the table's partitions of these days where they do not exist."""
     missing = sorted({day for day in days if (table, day) not in _known})
     if not missing:
         return
@@ -37,7 +38,8 @@ def ensure(table: str, days: Iterable[date]) -> None:
                 _make(cursor, table, day)
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
-    _known.update((table, day) for day in missing)
+    # A transaction that is rolled back takes its new days with it.
+    transaction.on_commit(partial(_known.update, [(table, day) for day in missing]))
 
 
 def forget(table: str | None = None) -> None:
