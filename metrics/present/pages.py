@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -271,6 +272,9 @@ def _tweet_context(told: report.TweetReport) -> Context:
             told.velocity.counts,
             VELOCITY_COLUMNS,
             is_running=True,
+        ),
+        "last_hour": urlencode(
+            {"since": told.velocity.starts[0].isoformat(), "until": until.isoformat(), "grain": "minute"}
         ),
         "ages": _ages(told),
         "spans": SPANS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,6 +172,16 @@ def test_it_finds_handles_and_tweets(reader: Client, northwind: Handle, tweet: T
     part = reader.get("/search/", {"q": "zebra"}, headers={"HX-Request": "true"}).content.decode()
     assert "Nothing matches" in part
     assert "<html" not in part
+
+
+def test_it_offers_files_that_answer(reader: Client, northwind: Handle, tweet: Tweet) -> None:
+    for page in (path for path in addresses(northwind, tweet) if not path.endswith(".json")):
+        html = reader.get(page, {"range": "24h"}).content.decode()
+        files = {unescape(link) for link in re.findall(r'href="([^"]+\.csv[^"]*)"', html)}
+        assert len(files) >= 2
+        for file in files:
+            answer = reader.get(file)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
 
 
 def test_it_carries_nothing_that_the_policy_forbids(reader: Client, northwind: Handle, tweet: Tweet) -> None:
