@@ -14,13 +14,13 @@ from django.core.asgi import get_asgi_application
 # Django must be set up before anything that imports models.
 django_application = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
-from django.urls import path  # noqa: E402
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.urls import path
 
-from metrics.ingest.endpoints import Door  # noqa: E402
-from metrics.present.live import LiveSocket  # noqa: E402
+from metrics.ingest.endpoints import Door
+from metrics.present.live import LiveSocket
 
 # For each POST, Daphne's HTTP library reads the Content-Type with the email package, which takes a quarter of the time
 # of a small post; the few that occur are remembered.

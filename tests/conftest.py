@@ -43,8 +43,8 @@ _start_services()
 os.environ["DJANGO_SETTINGS_MODULE"] = "insightstrack_site.settings"
 django.setup()
 
-from tests import static_files  # noqa: E402
-from tests.cast import (  # noqa: E402  # models can be imported only now
+from tests import static_files
+from tests.cast import (  # models can be imported only now
     acme,
     alice,
     bob,
@@ -54,7 +54,7 @@ from tests.cast import (  # noqa: E402  # models can be imported only now
     read_token,
     token,
 )
-from tests.stack import live_stack  # noqa: E402
+from tests.stack import live_stack
 
 static_files.provide()
 

@@ -78,7 +78,7 @@ def _make_room(days: set[object]) -> None:
     # A test's transaction takes the partitions that it made away with it.
     partitions.forget()
     for table in partitions.MINUTES:
-        partitions.ensure(table, days)  # type: ignore[arg-type]
+        partitions.ensure(table, days)
     partitions.forget()
 
 
