@@ -62,6 +62,8 @@ def _write(shard: int, lease: stream.Lease) -> None:
                 telemetry.observe_announcement(applied.arrivals_us)
             else:
                 announcer.send_due()
+        # What still waits for its time would be nobody's after this.
+        announcer.send_due(early=True)
     finally:
         announcer.close()
 

@@ -76,10 +76,10 @@ class Announcer:
         wait = min(self._due.get(handle_id, now) for handle_id in self._pending) - now
         return max(1, min(most, int(wait * 1000)))
 
-    def send_due(self) -> int:
-        """Send the frames that are due; returns how many."""
+    def send_due(self, early: bool = False) -> int:
+        """Send the frames that are due, or all of them before their time; returns how many."""
         now = time.monotonic()
-        due = [handle_id for handle_id in self._pending if self._due.get(handle_id, 0.0) <= now]
+        due = [handle_id for handle_id in self._pending if early or self._due.get(handle_id, 0.0) <= now]
         if not due:
             return 0
         handles, tweets = watch.watched()

@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
 
 from accounts.models import Handle, User
-from metrics import stream
+from metrics import stream, tasks
 from metrics.aggregate import partitions, rollups
 from metrics.models import StreamCursor
 from metrics.present import live
@@ -110,4 +110,22 @@ async def test_it_calls_a_frame_that_leaves_buckets_out_a_gap(alice: User, north
     frame = json.loads(await communicator.receive_from(5))
     assert frame["partial"]
     assert frame["previous"] == frame["sequence"] - 1
+    await communicator.disconnect()
+
+
+async def test_it_sends_what_still_waits_before_a_writer_hands_its_shard_on(
+    alice: User, northwind: Handle, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BATCH_EVENTS, settings.LIVE_INTERVAL_MS = 1, 60_000
+    monkeypatch.setattr(tasks, "SHIFT_SECONDS", 0.5)
+    communicator = socket(alice, "handle=northwind")
+    await communicator.connect()
+    await communicator.receive_from(5)
+    shard = stream.shard_of(northwind.pk)
+    for number in (1, 2):
+        payload = entries(northwind.pk, [[Event(number, 0, 0, 60)]])[0].payload
+        await sync_to_async(stream.append)(shard, payload)
+    await sync_to_async(tasks.consume)(shard)
+    sequences = [json.loads(await communicator.receive_from(5))["sequence"] for _ in range(2)]
+    assert sequences == [1, 2]
     await communicator.disconnect()
