@@ -34,7 +34,19 @@ door = Door()
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Route one request: the hot path must not pay for Django's middleware."""
     application: Any = door if door.serves(scope["path"]) else django_application
-    await application(scope, receive, send)
+    await application(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
+
+
+def _without_body(send: Any) -> Any:
+    """Headers only: of a long answer to HEAD, Daphne holds back no more than the first piece of the body.
+
+    The rest would be read as the next answer on the same connection.
+    """
+
+    async def send_headers(message: dict[str, Any]) -> None:
+        await send(message | {"body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_headers
 
 
 sockets = URLRouter([path("ws/live/", LiveSocket.as_asgi())])
