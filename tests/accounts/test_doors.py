@@ -117,6 +117,7 @@ def test_it_answers_strangers_as_if_nothing_were_there(addresses: dict[str, str]
     client = browser(charlie)
     pairs = [
         (addresses["team"], reverse("accounts:team") + "?team=nowhere"),
+        (addresses["team"], reverse("accounts:team") + "?team=%00"),
         (addresses["handle_edit"], reverse("accounts:handle_edit", args=["nobody"])),
     ]
     for forbidden, unknown in pairs:
