@@ -22,7 +22,10 @@ export class Badge {
 
   /** @param {import("./socket.js").SocketState} state */
   socket(state) {
-    if (state === "lost" && this.state === "open") this.lostAt = Date.now();
+    if (state === "lost") {
+      this.lostAt ??= Date.now();
+      this.waits = false;
+    }
     this.state = state;
     this.show();
   }
@@ -35,6 +38,7 @@ export class Badge {
     this.received = Math.max(this.received ?? 0, frame.received_at);
     this.current = frame.sent_at;
     this.behind = false;
+    this.waits = false;
     this.element?.removeAttribute("data-beat");
     requestAnimationFrame(() => this.element?.setAttribute("data-beat", ""));
     this.show();
@@ -53,6 +57,17 @@ export class Badge {
   failed() {
     this.behind = true;
     this.show();
+  }
+
+  /**
+   * The server says whether what it takes in also gets counted.
+   * @param {boolean} isBehind @returns {boolean} whether it keeps up again, and what is shown is to be fetched anew
+   */
+  pulse(isBehind) {
+    const caughtUp = Boolean(this.waits) && !isBehind;
+    this.waits = isBehind;
+    this.show();
+    return caughtUp;
   }
 
   /** Now by the server's clock, in ms. */
@@ -82,6 +97,7 @@ export class Badge {
       return ["reconnecting", this.lostAt ? "Reconnecting" : "Connecting", ""];
     }
     this.lostAt = undefined;
+    if (this.waits) return ["stale", "Stale", asOf()];
     if (!this.received) return ["quiet", "Waiting", "for the first event"];
     if (this.now() - this.received >= QUIET_AFTER) {
       const at = local(this.received, pageZone());

@@ -30,9 +30,10 @@ export class Feed {
     });
   }
 
-  /** @param {{kind:string, handle:string, sequence:number, previous:number}} message */
+  /** @param {{kind:string, handle:string, sequence:number, previous:number, behind:boolean}} message */
   receive(message) {
     const { handle, sequence } = message;
+    if (message.kind === "pulse") this.pulse(message.behind);
     if (!(handle in this.sequences)) return;
     this.heard[handle] = Math.max(this.heard[handle], sequence);
     if (message.kind === "hello") {
@@ -40,6 +41,11 @@ export class Feed {
     } else if (message.kind === "frame") {
       this.frame(message);
     }
+  }
+
+  /** The server's word on whether it keeps up. @param {boolean} isBehind */
+  pulse(isBehind) {
+    if (this.options.badge.pulse(isBehind)) this.resync();
   }
 
   frame(message) {

@@ -2,7 +2,7 @@
 
 const DEAD_AFTER = 40_000; // nothing heard: the server sends a pulse every 15 s
 const FIRST_WAIT = 400;
-const LONGEST_WAIT = 20_000;
+const LONGEST_WAIT = 6_000;
 const SIGNED_OUT = 4401;
 const NOT_FOUND = 4404;
 
@@ -34,13 +34,14 @@ export class Socket {
     const socket = new WebSocket(this.url);
     this.socket = socket;
     this.expectLife();
-    socket.onopen = () => this.socket === socket && this.to.onState("open");
     socket.onmessage = ({ data }) => {
       if (this.socket !== socket) return;
+      // Open is what speaks: a server that lacks a part accepts a socket, only to close it.
+      if (!this.speaks) this.to.onState("open");
+      this.speaks = true;
       this.attempts = 0;
       this.expectLife();
-      const message = JSON.parse(data);
-      if (message.kind !== "pulse") this.to.onMessage(message);
+      this.to.onMessage(JSON.parse(data));
     };
     socket.onclose = ({ code }) => this.socket === socket && this.closed(code);
   }
@@ -87,6 +88,7 @@ export class Socket {
   forget() {
     clearTimeout(this.life);
     this.socket = undefined;
+    this.speaks = false;
   }
 
   end() {
