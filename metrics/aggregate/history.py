@@ -27,11 +27,13 @@ def rebuild(handle_id: int) -> int:
     Only days whose events are all still held are touched; what older days added to hours, days and lifetimes stays.
     The handle's writer waits meanwhile: the shard's cursor row is locked.
     """
-    dropped = list(DroppedDay.objects.values_list("day", flat=True))
     with transaction.atomic(), connection.cursor() as cursor:
         shard = stream.shard_of(handle_id)
         StreamCursor.objects.get_or_create(shard=shard)
         StreamCursor.objects.select_for_update().get(shard=shard)
+        # No day may be dropped between being listed and being read: its sums would go with its events.
+        cursor.execute(f"LOCK TABLE {partitions.EVENTS} IN ACCESS SHARE MODE")
+        dropped = list(DroppedDay.objects.values_list("day", flat=True))
         parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, "minutes_since": rollups.minutes_since()}
         for statement in _statements():
             cursor.execute(statement, parameters)
@@ -41,19 +43,24 @@ def rebuild(handle_id: int) -> int:
 def drop_old_events() -> list[date]:
     """Drop each day of events whose newest arrival is EVENT_DAYS old; totals stay as they are."""
     limit = timezone.now() - timedelta(days=settings.EVENT_DAYS)
-    gone = []
-    for day in partitions.existing(partitions.EVENTS):
-        newest = _newest_arrival(day)
-        empty_and_past = newest is None and day < (limit.date())
-        if empty_and_past or (newest is not None and newest < limit):
-            with transaction.atomic():
-                partitions.drop(partitions.EVENTS, day)
-                if newest is not None:
-                    DroppedDay.objects.get_or_create(day=day)
-            gone.append(day)
+    # Nothing arrives before it occurs: younger days need not be read.
+    past = [day for day in partitions.existing(partitions.EVENTS) if day < limit.date()]
+    gone = [day for day in past if _drop_events_of(day, limit)]
     if gone:
         log.info("events_dropped", days=len(gone))
     return gone
+
+
+def _drop_events_of(day: date, limit: datetime) -> bool:
+    """Drop the day unless one of its events arrived since the limit; returns whether it went."""
+    newest = _newest_arrival(day)
+    if newest is not None and newest >= limit:
+        return False
+    with transaction.atomic():
+        partitions.drop(partitions.EVENTS, day)
+        if newest is not None:
+            DroppedDay.objects.get_or_create(day=day)
+    return True
 
 
 def drop_old_minutes() -> list[date]:

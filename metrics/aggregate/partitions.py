@@ -61,13 +61,10 @@ def existing(table: str) -> list[date]:
 
 def drop(table: str, day: date) -> None:
     """Drop one day; waits at most two seconds for readers, then raises OperationalError (the timetable tries again)."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '2s'")
-        try:
-            execute: Any = cursor.execute
-            execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition_name(table, day))))
-        finally:
-            cursor.execute("RESET lock_timeout")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        execute: Any = cursor.execute
+        execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition_name(table, day))))
     forget(table)
 
 
