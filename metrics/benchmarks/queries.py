@@ -102,11 +102,11 @@ def _copy(batch: rollups.Batch) -> None:
 
 def _readers(guest: Guest) -> dict[str, Callable[[], object]]:
     asked = {"range": "28d"}
-    newest = guest.tweets[-25:]
+    chosen = guest.tweets[:: TWEETS // 25]
 
     def by_hour() -> object:
         found = params.parse(asked, guest.handle, datetime.now(UTC))
-        return series.tweet_series(guest.handle.pk, newest, found.period, DisplayGrain.HOUR, found.zone)
+        return series.tweet_series(guest.handle.pk, chosen, found.period, DisplayGrain.HOUR, found.zone)
 
     return {
         "report": lambda: report(params.parse(asked, guest.handle, datetime.now(UTC))),
