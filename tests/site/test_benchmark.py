@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from accounts.models import Handle, Team
+from accounts.models import Handle, Team, User
 from metrics.aggregate import partitions, rollups
 from metrics.benchmarks import measures, queries
 from metrics.benchmarks.bodies import Template
-from metrics.benchmarks.guests import Guest, Guests, is_exact
+from metrics.benchmarks.guests import RUN_LOCK, Guest, Guests, is_exact
 from metrics.ingest.validation import IncomingEvent, pack
 from metrics.models import EngagementEvent
 from metrics.vocabulary import events as vocabulary
@@ -72,6 +73,24 @@ def test_its_guests_leave_nothing_behind() -> None:
     assert not Team.objects.filter(name="Benchmark").exists()
     assert not Handle.objects.filter(username__startswith="bench").exists()
     assert not EngagementEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_its_guests_leave_with_the_next_ones_when_their_run_was_killed() -> None:
+    left = Guests(handles=1, tweets=3)
+    left.__enter__()
+    _count(left.guests[0], Template("x", left.guests[0].tweets, 5).body(0))
+    connection.close()  # as the end of the run's process does
+    living = connection.copy()
+    with living.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [RUN_LOCK, left.team.pk])
+        with Guests(handles=1, tweets=0):
+            assert Team.objects.filter(pk=left.team.pk).exists()
+    living.close()
+    with Guests(handles=1, tweets=0) as guests:
+        assert Team.objects.get() == guests.team
+        assert User.objects.get() == guests.user
+        assert not EngagementEvent.objects.exists()
 
 
 def test_it_times_each_post_by_the_first_frame_that_holds_it() -> None:
