@@ -16,7 +16,8 @@ urlpatterns = [
     path("team/members/<int:pk>/remove/", team.member_remove, name="member_remove"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.token_revoke, name="token_revoke"),
-    path("handles/new/", handles.handle_create, name="handle_create"),
+    # Not below handles/, where every name may be a handle's.
+    path("new-handle/", handles.handle_create, name="handle_create"),
     path("handles/<str:username>/", handles.handle_edit, name="handle_edit"),
     path("invitations/<str:secret>/", entrance.invite_accept, name="invite_accept"),
     path("setup/", entrance.setup, name="setup"),

@@ -50,6 +50,12 @@ def test_it_refuses_what_cannot_be(wrong: dict[str, str], alice: User, acme: Han
     assert Handle.objects.count() == 1
 
 
+def test_it_can_change_a_handle_of_any_name(alice: User) -> None:
+    assert browser(alice).post(reverse("accounts:handle_create"), FORM | {"username": "new"}).status_code == 302
+    page = browser(alice).get(reverse("accounts:handle_edit", args=["new"])).content.decode()
+    assert 'value="Northwind Denmark"' in page
+
+
 def test_it_changes_the_looks_but_not_the_username(alice: User, northwind: Handle) -> None:
     address = reverse("accounts:handle_edit", args=["northwind"])
     assert browser(alice).get(address).status_code == 200
