@@ -98,6 +98,8 @@ class Writer:
         self.shard = shard
         self._events_per_entry = 100.0
         self._not_before = 0.0
+        # Retention, elsewhere, may have dropped days that this process knew: a late event of theirs makes them anew.
+        partitions.forget()
         stream.open_group(shard)
         StreamCursor.objects.get_or_create(shard=shard)
         self._backlog = self._pending()
