@@ -16,6 +16,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from redis.exceptions import RedisError
 
+from metrics import telemetry
 from metrics.aggregate import rollups
 from metrics.ingest import rejections
 from metrics.ingest.validation import Refusal
@@ -26,6 +27,8 @@ from metrics.vocabulary.engagements import METRICS, ORGANIC, PROMOTED, TYPES
 from metrics.vocabulary.events import PACKED
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
@@ -199,9 +202,9 @@ class SetAsideEntryAdmin(FactsAdmin):
 class StreamCursorAdmin(FactsAdmin):
     """The consumers: how far each shard's writer has come, and what still waits."""
 
-    list_display = ("shard", "applied_events", "applied_at", "last_entry", "backlog", "lag", "writer")
+    list_display = ("shard", "applied_events", "applied_at", "last_entry", "backlog", "lag", "writer", "last_beat")
     fields = list_display
-    readonly_fields = ("backlog", "lag", "writer")
+    readonly_fields = ("backlog", "lag", "writer", "last_beat")
     ordering = ("shard",)
 
     @admin.display(description="backlog, events")
@@ -216,11 +219,19 @@ class StreamCursorAdmin(FactsAdmin):
         now = _shard(cursor)
         return f"{now.lag_seconds:.1f}" if now else "Redis does not answer"
 
-    @admin.display(description="has a writer", boolean=True)
-    def writer(self, cursor: StreamCursor) -> bool | None:
-        """Whether somebody holds the lease; unknown while Redis is away."""
+    @admin.display(description="written by")
+    def writer(self, cursor: StreamCursor) -> str:
+        """Who holds the lease, as machine:pid."""
         now = _shard(cursor)
-        return now.lease_ms is not None if now else None
+        return now.holder or "nobody" if now else "Redis does not answer"
+
+    @admin.display(description="last beat")
+    def last_beat(self, _cursor: StreamCursor) -> datetime | str:
+        """When the timetable, which starts the writers, was last heard: the same for all shards."""
+        try:
+            return telemetry.last_beat_at() or "never heard"
+        except RedisError:
+            return "Redis does not answer"
 
 
 @admin.register(HandleFeed)

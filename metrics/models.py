@@ -135,6 +135,9 @@ class StreamCursor(models.Model):
     applied_events = models.BigIntegerField(default=0)
     applied_at = models.DateTimeField(null=True)
 
+    class Meta:
+        verbose_name = "consumer"
+
     def __str__(self) -> str:
         return f"shard {self.shard} at {self.last_entry}"
 

@@ -8,6 +8,9 @@ difference is the backlog. An entry leaves the stream when its writer has acknow
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -104,6 +107,17 @@ def lease(shard: int) -> Lock:
     """The right to write a shard: ends by itself when its holder dies."""
     lock: Lock = client().lock(f"lease:{GROUP}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
     return lock
+
+
+def lease_token() -> str:
+    """A token for `lease(…).acquire(token=…)` that tells who holds it: this machine's name and this process's id."""
+    return f"{socket.gethostname()}:{os.getpid()} {secrets.token_hex(8)}"
+
+
+def holder(shard: int) -> str | None:
+    """Who writes the shard, as `"machine:pid"`; None when nobody does."""
+    token: Any = client().get(lease(shard).name)
+    return token.decode().partition(" ")[0] if token else None
 
 
 def open_group(shard: int) -> None:

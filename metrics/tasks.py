@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
+from multiprocessing import RawValue
 
 import structlog
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, close_old_connections
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
@@ -18,6 +21,14 @@ log = structlog.get_logger(__name__)
 
 SHIFT_SECONDS = 60.0
 RENEW_SECONDS = 2.0
+# Only a worker's first process hears that it is to stop; the pool's processes, forked from it, read it here.
+_stopping = RawValue(ctypes.c_bool, False)
+
+
+@worker_shutting_down.connect
+def end_shifts(**_options: object) -> None:
+    """Let this worker's writers hand their shards on at their next step, which is within a second."""
+    _stopping.value = True
 
 
 @shared_task
@@ -31,9 +42,9 @@ def beat() -> None:
 
 @shared_task(bind=False)
 def consume(shard: int) -> None:
-    """Write one shard for about a minute, then hand the lease on."""
+    """Write one shard for about a minute, or until the worker is asked to stop; then hand the lease on."""
     lease = stream.lease(shard)
-    if not lease.acquire():
+    if not lease.acquire(token=stream.lease_token()):
         return
     try:
         _write(shard, lease)
@@ -52,7 +63,7 @@ def _write(shard: int, lease: stream.Lease) -> None:
     ends_at = time.monotonic() + SHIFT_SECONDS
     renew_at = 0.0
     try:
-        while (now := time.monotonic()) < ends_at:
+        while (now := time.monotonic()) < ends_at and not _stopping.value:
             if now >= renew_at:
                 lease.reacquire()
                 renew_at = now + RENEW_SECONDS

@@ -32,6 +32,8 @@ class Shard:
     lag_seconds: float
     lease_ms: int | None
     """How long the present lease still holds without renewal; None when nobody writes the shard."""
+    holder: str | None
+    """Who holds it, as `"machine:pid"`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def shard(number: int) -> Shard:
     waiting_us = stream.oldest_waiting_us(number)
     lag = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
     left = int(stream.client().pttl(stream.lease(number).name))
-    return Shard(number, stream.backlog(number), lag, left if left > 0 else None)
+    return Shard(number, stream.backlog(number), lag, left if left > 0 else None, stream.holder(number))
 
 
 def _flow() -> Flow:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -104,6 +108,20 @@ def test_it_shows_facts_and_lets_nobody_edit_them(model: str, root: Client, fact
     assert root.post(reverse(f"admin:metrics_{model}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
 
 
+def test_it_shows_how_far_each_consumer_has_come(root: Client, facts: Handle) -> None:
+    list_page = reverse("admin:metrics_streamcursor_changelist")
+    assert "never heard" in root.get(list_page).content.decode()
+    telemetry.note_beat()
+    assert stream.lease(0).acquire(token=stream.lease_token())
+    stream.client().xadd(stream.stream_key(0), {"e": b""}, id=f"{int(time.time() - 90) * 1000}-0")
+    page = root.get(list_page).content.decode()
+    assert "Select consumer to view" in page
+    assert f'<td class="field-writer">{socket.gethostname()}:{os.getpid()}</td>' in page
+    assert re.search(r'<td class="field-lag">9\d\.\d</td>', page)
+    assert "never heard" not in page
+    assert ">Consumers</a>" in root.get(reverse("admin:index")).content.decode()
+
+
 def test_it_deletes_facts_along_with_their_handle(root: Client, facts: Handle) -> None:
     page = reverse("admin:accounts_handle_delete", args=[facts.pk])
     assert root.post(page, {"post": "yes"}).status_code == 302
@@ -190,11 +208,11 @@ class TestOperations:
         telemetry.observe_announcement([0, 0, 0], 40_000)
         telemetry.note_beat()
         lease = stream.lease(0)
-        assert lease.acquire()
+        assert lease.acquire(token=stream.lease_token())
         page = root.get(self.url).content.decode()
         assert "Free where VAR_DIR lies" in page
         assert "at most 50 ms" in page
-        assert "held, " in page
+        assert f"held by {socket.gethostname()}:{os.getpid()}, " in page
         assert "nobody holds it" in page  # shard 1
         assert "Rollups by minute" in page
         assert f'hx-get="{self.url}"' in page
