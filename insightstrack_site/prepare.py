@@ -17,7 +17,10 @@ import django
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
+from django.db import connection
 from django.urls import reverse
+
+_LOCK = 7_241_001  # any number that no other advisory lock here has
 
 
 def main() -> None:
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="no other machine works on this Redis")
     options = parser.parse_args()
     django.setup()
-    call_command("migrate", interactive=False, verbosity=0)
+    migrate()
     if options.alone:
         end_leases()
     collect_static()
@@ -37,6 +40,16 @@ def main() -> None:
         where = settings.PUBLIC_URL.rstrip("/") + reverse("accounts:setup")
         print(f"Nobody can sign in yet: open {where} and enter this code:", flush=True)  # noqa: T201
         call_command("setup_code")
+
+
+def migrate() -> None:
+    """Bring the tables up to date, one machine after the other when several start together."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
 
 def end_leases() -> None:

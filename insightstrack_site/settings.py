@@ -84,6 +84,8 @@ CELERY_BROKER_URL = (
 )
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A worker takes a task only when it has a process for it: another machine's idle one would otherwise wait in vain.
+CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_TASK_ROUTES = {"metrics.tasks.consume": {"queue": "consumers"}}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "visibility_timeout": 600}

@@ -21,9 +21,9 @@ from metrics import stream
 BOUNDS_MS = (5, 10, 25, 50, 75, 100, 150, 200, 250, 350, 500, 750, 1_000, 2_500, 5_000, 10_000, 60_000)
 LATENCY_KEY = "telemetry:announce_latency"
 BEAT_KEY = "telemetry:beat"
-# What was applied at each of the last beats, `milliseconds:events`, newest first.
+# What was applied at each of the last beats, `milliseconds:events`, newest first. Each machine has a beat.
 APPLIED_KEY = "telemetry:applied"
-SAMPLES_KEPT = 30
+SAMPLES_KEPT = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,16 +57,18 @@ def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
 class Stack:
     """The running parts, and the ways to use, break and mend them. Use it in the main thread."""
 
-    def __init__(self, var_dir: Path, port: int) -> None:
-        self.var_dir, self.port = var_dir, port
+    def __init__(self, var_dir: Path, port: int, beside: Stack | None = None) -> None:
+        """`beside` another one: a second machine, with the services of the first."""
+        self.var_dir, self.port, self.beside = var_dir, port, beside
         self.url = f"http://127.0.0.1:{port}"
-        self.postgres = embedded.Postgres(var_dir, {"shared_buffers": "128MB"})
-        self.redis = embedded.Redis(var_dir, {"appendfsync": "always"})
+        self.postgres = beside.postgres if beside else embedded.Postgres(var_dir, {"shared_buffers": "128MB"})
+        self.redis = beside.redis if beside else embedded.Redis(var_dir, {"appendfsync": "always"})
         plan = Plan(var_dir, "127.0.0.1", port, "daphne", demo=False, shards=2, database_url=None, redis_url=None)
         self.env = {
             **os.environ,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
+            "SECRET_KEY": "the same on every machine",
             "VAR_DIR": str(var_dir),
             "PORT": str(port),
             "SHARDS": str(plan.shards),
@@ -76,8 +78,9 @@ class Stack:
 
     def start(self) -> None:
         """Start every part and wait until the installation says that it is ready."""
-        self.postgres.start()
-        self.redis.start()
+        if self.beside is None:
+            self.postgres.start()
+            self.redis.start()
         self.manage("migrate", "--verbosity", "0")
         (self.var_dir / "static").symlink_to(Path(settings.STATIC_ROOT).resolve())
         for program in self.processes.values():
@@ -89,8 +92,9 @@ class Stack:
         for program in self.processes.values():
             if program.process is not None:
                 processes.stop(program.process, signal.SIGKILL, 5.0)
-        self.redis.stop()
-        self.postgres.stop()
+        if self.beside is None:
+            self.redis.stop()
+            self.postgres.stop()
 
     def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Wait for `/readyz`."""
