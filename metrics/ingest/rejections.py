@@ -20,6 +20,8 @@ from metrics.vocabulary.events import PACKED
 
 # A sender that gets everything wrong shows it in a hundred events as well as in ten thousand.
 KEPT_A_BATCH = 100
+# It may do so many times a second: the table cannot wait for the timetable to be trimmed.
+TRIM_EVERY = 1_000
 _LONGEST_TEXT = 500
 
 
@@ -43,9 +45,9 @@ class Rejected:
 
 
 def store(rejected: list[Rejected], credential: Credential) -> None:
-    """Keep the first refused events of a batch."""
+    """Keep the first refused events of a batch; each thousandth that is kept makes the oldest go."""
     only = next(iter(credential.handles.values())) if len(credential.handles) == 1 else None
-    Rejection.objects.bulk_create(
+    kept = Rejection.objects.bulk_create(
         Rejection(
             handle_id=_handle_of(item.sent, credential.handles) or only,
             token_id=credential.token_id,
@@ -57,6 +59,8 @@ def store(rejected: list[Rejected], credential: Credential) -> None:
         )
         for item in rejected[:KEPT_A_BATCH]
     )
+    if any(rejection.pk % TRIM_EVERY == 0 for rejection in kept):
+        trim()
 
 
 def trim() -> int:

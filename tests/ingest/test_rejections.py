@@ -63,6 +63,16 @@ def test_it_keeps_the_first_of_a_batch_and_the_newest_of_all(ingest_token: str, 
     assert rejections.trim() == 0
 
 
+def test_it_keeps_to_its_cap_while_a_sender_gets_everything_wrong(
+    ingest_token: str, settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REJECTIONS_KEPT = 50
+    monkeypatch.setattr(rejections, "TRIM_EVERY", 100)
+    for _ in range(5):
+        post(ingest_token, [5] * 100)
+    assert 50 <= Rejection.objects.count() < 50 + 100
+
+
 def test_it_sends_again_what_has_become_good(ingest_token: str, northwind: Handle) -> None:
     post(ingest_token, [good(handle="southwind", user_id=SECRET)])
     rejection = Rejection.objects.get()
