@@ -119,13 +119,6 @@ class HandleQuerySet(models.QuerySet["Handle"]):
             return self.none()
         return self.filter(team__memberships__user=user)
 
-    def editable_by(self, user: User | AnonymousUser) -> HandleQuerySet:
-        """The handles of the teams in which the user is owner or editor."""
-        if not user.is_authenticated:
-            return self.none()
-        roles = [Role.OWNER, Role.EDITOR]
-        return self.filter(team__memberships__user=user, team__memberships__role__in=roles)
-
     def visible_or_404(self, user: User | AnonymousUser, username: str) -> Handle:
         """The visible handle of this name; the same 404 whether it is unknown or somebody else's."""
         # PostgreSQL holds no text with a NUL, and refuses to be asked for one.
