@@ -19,8 +19,8 @@ BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
-class SendPlan:
-    """What one process sends: bodies of `events`, of one event each when `single`, over some connections."""
+class Load:
+    """Where posts go, with whose token, and what they hold: runs of `events` over these Tweets."""
 
     host: str
     port: int
@@ -28,6 +28,12 @@ class SendPlan:
     run: str
     tweets: tuple[int, ...]
     events: int
+
+
+@dataclass(frozen=True)
+class SendPlan(Load):
+    """What one process sends: bodies of `events`, of one event each when `single`, over some connections."""
+
     connections: int
     seconds: float
     single: bool = False
@@ -42,15 +48,9 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class DripPlan:
+class DripPlan(Load):
     """Posts of `events` impressions on a timetable."""
 
-    host: str
-    port: int
-    token: str
-    run: str
-    tweets: tuple[int, ...]
-    events: int
     every: float
     posts: int
 
@@ -107,7 +107,8 @@ def head(host: str, port: int, token: str) -> bytes:
 
 async def post(connection: Connection, request: bytes, events: int) -> int:
     """Post until the door has taken all events; returns how often it asked to wait. Raises RuntimeError otherwise."""
-    for waits in itertools.count():
+    waits = 0
+    while True:
         status, answer = await connection.ask(request)
         if status == 202 and b'"accepted":%d,' % events in answer:
             return waits
@@ -115,7 +116,7 @@ async def post(connection: Connection, request: bytes, events: int) -> int:
             raise RuntimeError(f"the door answered: {answer[:1000].decode(errors='replace')}")
         asked = _RETRY_AFTER.search(answer)
         await asyncio.sleep(float(asked[1]) if asked else 1.0)
-    raise AssertionError  # counts for ever
+        waits += 1
 
 
 def send(plan: SendPlan, pipe: Pipe) -> None:
