@@ -54,8 +54,23 @@ from tests.cast import (  # models can be imported only now
     read_token,
     token,
 )
+from tests.replayed import cascades, cascades_dir, reader, replayed
 from tests.stack import live_stack
 
 static_files.provide()
 
-__all__ = ["acme", "alice", "bob", "charlie", "ingest_token", "live_stack", "northwind", "read_token", "token"]
+__all__ = [
+    "acme",
+    "alice",
+    "bob",
+    "cascades",
+    "cascades_dir",
+    "charlie",
+    "ingest_token",
+    "live_stack",
+    "northwind",
+    "read_token",
+    "reader",
+    "replayed",
+    "token",
+]

@@ -60,14 +60,21 @@ class Studio:
 
     def send(self, kind: str, times: int = 1, ago: float = 0, tweet_id: int | None = None) -> None:
         """Send so many events of a type that happened some minutes ago, as one event with a count."""
-        event = {
+        self.send_all([self.event(kind, times, ago, tweet_id)])
+
+    def event(self, kind: str, times: int = 1, ago: float = 0, tweet_id: int | None = None) -> dict[str, Any]:
+        """An event with a count, some minutes ago."""
+        return {
             "id": f"browser-{next(_numbers)}",
             "tweet_id": str(tweet_id or self.tweet_id),
             "type": kind,
             "occurred_at": (datetime.now(UTC) - timedelta(minutes=ago)).isoformat(),
             "count": times,
         }
-        receipt = self.call("POST", "/api/v1/events", [event]).json()["receipt"]
+
+    def send_all(self, events: list[dict[str, Any]]) -> None:
+        """Send events in one body, and wait until they are counted."""
+        receipt = self.call("POST", "/api/v1/events", events).json()["receipt"]
         self.stack.eventually(lambda: self._is_applied(receipt), 20, "the events are applied")
 
     def _is_applied(self, receipt: str) -> bool:
@@ -116,10 +123,10 @@ def signed_in(chromium: Browser, live_stack: Stack, studio: Studio) -> dict[str,
     return dict(state)
 
 
-def sign_in(page: Page) -> None:
-    """Fill in the form as alice."""
+def sign_in(page: Page, email: str = ALICE) -> None:
+    """Fill in the form, as alice unless told otherwise."""
     page.goto("/accounts/login/")
-    page.get_by_label("E-mail").first.fill(ALICE)
+    page.get_by_label("E-mail").first.fill(email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/")
