@@ -2,7 +2,8 @@
 
 Frames arrive encoded once for all. A socket that cannot take them in time is closed rather than waited for: it comes
 back and fetches the state. The same happens to all of them when Redis was away, because the channel layer connects
-again without a word about what it missed. While counting stands still, pulses say so, and pages call themselves stale.
+again without a word about what it missed. With each pulse the gate is asked again: who leaves a team sees no more.
+While counting stands still, pulses say so, and pages call themselves stale.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from metrics.present.announce import group_name
 log = structlog.get_logger(__name__)
 
 PULSE_SECONDS = 15
+# A server lets us wait only for a socket whose buffers are full, which is many frames behind.
+SEND_SECONDS = 0.25
 CHECK_SECONDS = 2
 # An accepted event that has waited for longer than this makes the figures on screen old ones.
 BEHIND_SECONDS = 15
@@ -60,6 +63,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: dict[int, Subscription] = {}
         self._pulse: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         # Without patience: whoever waits here can say "reconnecting" at once.
         self._redis: Redis = Redis.from_url(
             settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
@@ -92,7 +96,7 @@ class Hub:
     async def aclose(self) -> None:
         """End every subscription and close the connections; for tests, whose event loops end before the process."""
         tasks = [subscription.task for subscription in self._subscriptions.values()]
-        for task in [*tasks, self._pulse]:
+        for task in [*tasks, self._pulse, *self._closing]:
             if task:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -109,13 +113,15 @@ class Hub:
             subscription.ready.set()
             while True:
                 message = await layer.receive(channel)
-                await _deliver(subscription.sockets, message["text"])
+                await self._deliver(subscription.sockets, message["text"])
         except (RedisError, OSError) as error:
             log.warning("subscription_lost", handle_id=handle_id, error=str(error))
-            self._subscriptions.pop(handle_id, None)
-            subscription.ready.set()
-            await _dismiss(subscription.sockets)
+            self._dismiss(subscription.sockets, TRY_AGAIN)
         finally:
+            # Whatever ended it, nobody may join a subscription that nothing feeds any more.
+            if self._subscriptions.get(handle_id) is subscription:
+                del self._subscriptions[handle_id]
+            subscription.ready.set()
             with suppress(RedisError, OSError):
                 await asyncio.shield(layer.group_discard(group, channel))
 
@@ -131,8 +137,9 @@ class Hub:
             is_current, now = await database_sync_to_async(figures_are_current)(), time.monotonic()
             if is_current != was_current or now >= pulse_at:
                 was_current, pulse_at = is_current, now + PULSE_SECONDS
+                await self._ask_the_gate()
                 await self._watch()
-                await _deliver(self._sockets(), _encode({"kind": "pulse", "behind": not is_current}).decode())
+                await self._deliver(self._sockets(), _encode({"kind": "pulse", "behind": not is_current}).decode())
 
     async def _run(self) -> str | None:
         """Which run of Redis answers: another one after each restart; None when none does."""
@@ -157,22 +164,39 @@ class Hub:
             subscription.ready.set()
             if subscription.task:
                 subscription.task.cancel()
-            await _dismiss(subscription.sockets)
+            self._dismiss(subscription.sockets, TRY_AGAIN)
+
+    async def _ask_the_gate(self) -> None:
+        """Close the sockets of those who may no longer look."""
+        with suppress(DatabaseError):  # the next pulse asks again
+            self._dismiss(await database_sync_to_async(shut_out)(self._sockets()), NOT_FOUND)
 
     def _sockets(self) -> set[LiveSocket]:
         return {socket for subscription in self._subscriptions.values() for socket in subscription.sockets}
 
+    async def _deliver(self, sockets: Iterable[LiveSocket], text: str) -> None:
+        """Pass the text to every socket; one that is gone, or does not take it in time, holds up nobody else."""
+        for number, socket in enumerate(tuple(sockets)):
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await socket.deliver(text)
+            except (OSError, RuntimeError):  # how servers say that it is gone, or closed already
+                self._dismiss([socket], TRY_AGAIN)
+            if number % 100 == 99:
+                await asyncio.sleep(0)  # let requests in between
 
-async def _dismiss(sockets: Iterable[LiveSocket]) -> None:
-    for socket in tuple(sockets):
-        await socket.close(TRY_AGAIN)
+    def _dismiss(self, sockets: Iterable[LiveSocket], code: int) -> None:
+        """Forget the sockets and close them, without waiting for their other ends."""
+        for socket in tuple(sockets):
+            self.leave(socket)
+            closing = asyncio.create_task(_close(socket, code))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
-async def _deliver(sockets: Iterable[LiveSocket], text: str) -> None:
-    for number, socket in enumerate(tuple(sockets)):
-        await socket.deliver(text)
-        if number % 100 == 99:
-            await asyncio.sleep(0)  # let requests in between
+async def _close(socket: LiveSocket, code: int) -> None:
+    with suppress(OSError, RuntimeError):
+        await socket.close(code)
 
 
 _hub: Hub | None = None
@@ -189,12 +213,23 @@ def hub() -> Hub:
 class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ships no types
     """`/ws/live/?handle=…[&handle=…][&tweet=…]`: frames of handles that the signed-in user may see."""
 
-    handles: dict[int, str]
-    topics: frozenset[str] = frozenset()
+    # It needs no channel of its own: the hub subscribes for all.
+    channel_layer_alias = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handles: dict[int, str] = {}
+        self.topics: frozenset[str] = frozenset()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection; however it ends, the hub forgets it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            hub().leave(self)
 
     async def connect(self) -> None:
         """Check the gate, follow, and say where the figures stand."""
-        self.handles = {}
         await self.accept()
         user = self.scope.get("user")
         if user is None or not user.is_authenticated:
@@ -221,10 +256,6 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels ship
             hello = {"kind": "hello", "handle": handles[handle_id], "sequence": sequence}
             await self.send(_encode(hello).decode())
 
-    async def disconnect(self, _code: int) -> None:
-        """Stop following."""
-        hub().leave(self)
-
     async def deliver(self, text: str) -> None:
         """Pass on a frame that is encoded already."""
         await self.base_send({"type": "websocket.send", "text": text})
@@ -236,6 +267,23 @@ def visible_handles(user: User, names: list[str]) -> dict[int, str] | None:
     visible = Handle.objects.visible_to(user).values_list("id", "username")
     found = {pk: username for pk, username in visible if username.lower() in wanted}
     return found if found and len(found) == len(wanted) else None
+
+
+def shut_out(sockets: Iterable[LiveSocket]) -> list[LiveSocket]:
+    """The sockets with a handle that their viewer may not see any more."""
+    by_viewer: dict[int, list[LiveSocket]] = {}
+    for socket in sockets:
+        by_viewer.setdefault(socket.scope["user"].pk, []).append(socket)
+    visible = {
+        viewer.pk: set(Handle.objects.visible_to(viewer).values_list("pk", flat=True))
+        for viewer in User.objects.filter(pk__in=by_viewer, is_active=True)
+    }
+    return [
+        socket
+        for viewer, theirs in by_viewer.items()
+        for socket in theirs
+        if not socket.handles.keys() <= visible.get(viewer, set())
+    ]
 
 
 def sequences(handles: Iterable[int]) -> dict[int, int]:
