@@ -38,7 +38,7 @@ def main() -> None:
         call_command("create_demo")
     elif not has_people():
         where = settings.PUBLIC_URL.rstrip("/") + reverse("accounts:setup")
-        print(f"Nobody can sign in yet: open {where} and enter this code:", flush=True)  # noqa: T201
+        print(f"Nobody can sign in yet: open {where} and enter this code:", flush=True)  # noqa: T201  for the greeting
         call_command("setup_code")
 
 

@@ -66,8 +66,8 @@ def spawn(
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            # After the change of user, which would clear it. One system call, safe between fork and exec.
-            preexec_fn=lambda: die_with_parent(parent_death_signal),  # noqa: PLW1509
+            # After the change of user, which would clear it.
+            preexec_fn=lambda: die_with_parent(parent_death_signal),  # noqa: PLW1509  one system call, safe after fork
         )
 
 

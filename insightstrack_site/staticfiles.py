@@ -28,6 +28,7 @@ class PlotlyFinder(BaseFinder):
         # What collectstatic puts before the names.
         self.storage.prefix = "plotly"  # type: ignore[attr-defined]  # read by collectstatic only
 
+    # Not spelt out as the stubs' two overloads.
     def find(self, path: str, find_all: bool = False, **_kwargs: object) -> str | list[str]:  # type: ignore[override]
         """The file on disk, or []; a list of one when all are asked for."""
         folder, _, name = path.partition("/")
