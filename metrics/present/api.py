@@ -122,11 +122,10 @@ def list_handles(request: HttpRequest) -> dict[str, Any]:
 )
 def read_report(request: HttpRequest, username: Username, given: Query[answers.ReportParams]) -> dict[str, Any]:
     """Totals of a period, their change, every engagement type, and the series, all from one moment."""
-    handle = _handle(request, username)
-    query = params.parse(_given(given), handle, datetime.now(UTC), MAX_BUCKETS)
+    query = _query(request, username, given)
     found = report.report(query)
     return {
-        "handle": handle.username,
+        "handle": query.handle.username,
         "range": query.range,
         "reading": query.reading,
         "grain": query.grain,
@@ -154,15 +153,14 @@ def read_report(request: HttpRequest, username: Username, given: Query[answers.R
 )
 def list_tweets(request: HttpRequest, username: Username, given: Query[answers.TweetsParams]) -> dict[str, Any]:
     """By activity the Tweets to which something happened in the period, otherwise those created in it."""
-    handle = _handle(request, username)
-    query = params.parse(_given(given), handle, datetime.now(UTC), MAX_BUCKETS)
+    query = _query(request, username, given)
     sort, order = given.sort or "rate", given.order or "desc"
     if order not in {"desc", "asc"}:
         raise ParamError("order", f"“{order[:40]}” is not known; use desc or asc.")
     rows = report.top_tweets(query, sort, given.limit + 1, given.offset, descending=order == "desc")
     more = len(rows) > given.limit
     return {
-        "handle": handle.username,
+        "handle": query.handle.username,
         "reading": query.reading,
         "period": _period(query.period, query),
         "sort": sort,
@@ -214,6 +212,10 @@ def _handle(request: HttpRequest, username: str) -> Handle:
     if handle is None:
         raise Http404("No such handle.")
     return handle
+
+
+def _query(request: HttpRequest, username: str, given: answers.ReportParams) -> params.ReportQuery:
+    return params.parse(_given(given), _handle(request, username), datetime.now(UTC), MAX_BUCKETS)
 
 
 def _tweet(request: HttpRequest, tweet_id: int, username: str | None) -> Tweet:

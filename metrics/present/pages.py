@@ -6,7 +6,7 @@ Every page is complete HTML with all its figures; scripts then keep it current.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from metrics.models import HandleFeed, Tweet
 from metrics.present import charts, clock, panels, snapshot
 from metrics.query import params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
-from metrics.query.report import Report, TweetRow
+from metrics.query.report import TweetRow
 from metrics.query.tweets import check_sort
 from metrics.query.typical import AGES
 from metrics.vocabulary.events import snowflake_at
@@ -213,6 +213,20 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
         "rows": rows,
         "moving": moving,
         "marks": marks,
+        **_choices(query, sort, ascending),
+        "page": snapshot.report_snapshot(found, rows, moving),
+        "vocabulary": snapshot.vocabulary(),
+        "figures": {
+            "activity": charts.activity(found, marks),
+            "video": charts.video(found),
+            "funnel": charts.funnel(steps),
+        },
+    }
+
+
+def _choices(query: ReportQuery, sort: str, ascending: bool) -> Context:
+    """What the dashboard's reader can choose, and what is chosen."""
+    return {
         "sort": sort,
         "ascending": ascending,
         "sorts": SORTS,
@@ -222,17 +236,6 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
         "grain_word": GRAIN_WORDS[query.grain],
         "by_life": query.reading is Reading.TWEETS,
         "is_custom": query.range is Range.CUSTOM,
-        "page": snapshot.report_snapshot(found, rows, moving),
-        "vocabulary": snapshot.vocabulary(),
-        "figures": _figures(found, marks, steps),
-    }
-
-
-def _figures(found: Report, marks: Sequence[Tweet], steps: Sequence[panels.FunnelStep]) -> Context:
-    return {
-        "activity": charts.activity(found, marks),
-        "video": charts.video(found),
-        "funnel": charts.funnel(steps),
     }
 
 
@@ -254,9 +257,6 @@ def _visible_tweet(request: HttpRequest, username: str, tweet_id: int) -> Tweet:
 def _tweet_context(told: report.TweetReport) -> Context:
     query = told.query
     steps = panels.funnel(told.lifetime)
-    edges = [*told.clock.starts, query.period.until]
-    labels = clock.bucket_labels(edges, query.grain, query.zone)
-    sums = told.before + told.clock.counts.cumsum(axis=0)
     until = told.velocity.starts[-1] + DisplayGrain.MINUTE.length
     return {
         "query": query,
@@ -265,14 +265,7 @@ def _tweet_context(told: report.TweetReport) -> Context:
         "tiles": panels.tiles(told.lifetime, None, told.velocity.counts),
         "groups": panels.breakdown(told.lifetime, None),
         "funnel": steps,
-        "growth_rows": panels.series_rows(labels, sums, is_running=query.now < query.period.until),
-        "series_rows": panels.series_rows(labels, told.clock.counts, is_running=query.now < query.period.until),
-        "velocity_rows": panels.series_rows(
-            clock.bucket_labels([*told.velocity.starts, until], DisplayGrain.MINUTE, query.zone),
-            told.velocity.counts,
-            VELOCITY_COLUMNS,
-            is_running=True,
-        ),
+        **_tweet_tables(told, until),
         "last_hour": urlencode(
             {"since": told.velocity.starts[0].isoformat(), "until": until.isoformat(), "grain": "minute"}
         ),
@@ -287,6 +280,20 @@ def _tweet_context(told: report.TweetReport) -> Context:
             "velocity": charts.velocity(told.velocity, until),
             "funnel": charts.funnel(steps),
         },
+    }
+
+
+def _tweet_tables(told: report.TweetReport, until: datetime) -> Context:
+    """The tables behind a Tweet's charts; its last minutes end at `until`."""
+    query = told.query
+    labels = clock.bucket_labels([*told.clock.starts, query.period.until], query.grain, query.zone)
+    minutes = clock.bucket_labels([*told.velocity.starts, until], DisplayGrain.MINUTE, query.zone)
+    sums = told.before + told.clock.counts.cumsum(axis=0)
+    is_running = query.now < query.period.until
+    return {
+        "growth_rows": panels.series_rows(labels, sums, is_running=is_running),
+        "series_rows": panels.series_rows(labels, told.clock.counts, is_running=is_running),
+        "velocity_rows": panels.series_rows(minutes, told.velocity.counts, VELOCITY_COLUMNS, is_running=True),
     }
 
 
