@@ -22,6 +22,8 @@ Cell = str | int | float | None
 
 PROMOTABLE = tuple(kind.name for kind in TYPES if kind.promotable)
 _HEADLINES = ("impressions", "engagements", "engagement_rate")
+_OTHERS = tuple(CODE[name] for name in NAMES if name not in _HEADLINES)
+_PROMOTABLE = tuple(CODE[name] for name in PROMOTABLE)
 # Every measure of one counts vector, in the order in which files show them.
 MEASURES: Mapping[str, str] = {
     "impressions": METRICS["impressions"].definition,
@@ -78,12 +80,14 @@ def measures(counts: Counts) -> list[Cell]:
     """The values of `MEASURES` for counts int64[2, 26]."""
     both = counts.sum(axis=0)
     rate = engagement_rate(both)
+    # As plain numbers all at once: files have tens of thousands of rows.
+    each, promoted = both.tolist(), counts[PROMOTED].tolist()
     return [
-        int(both[CODE["impressions"]]),
+        each[CODE["impressions"]],
         int(METRICS["engagements"].of(both)),
         None if rate is None else round(rate, 6),
-        *(int(both[CODE[name]]) for name in NAMES if name not in _HEADLINES),
-        *(int(counts[PROMOTED, CODE[name]]) for name in PROMOTABLE),
+        *[each[code] for code in _OTHERS],
+        *[promoted[code] for code in _PROMOTABLE],
     ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ UNDO_OF: dict[str, str] = {kind.undoes: kind.name for kind in TYPES if kind.undo
 FUNNEL: tuple[str, ...] = tuple(kind.name for kind in TYPES if kind.family is Family.VIDEO)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the weights are kept once made
 class Metric:
     """A weighted sum of the 26 types, with the words that a page shows for it."""
 
@@ -106,7 +107,7 @@ class Metric:
     plus: tuple[str, ...]
     minus: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def weights(self) -> Counts:
         """int64[26]: +1, -1 or 0 for each type."""
         weights = np.zeros(N_TYPES, dtype=np.int64)
