@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import stat
 import subprocess
@@ -68,6 +70,19 @@ async def test_it_answers_head_with_headers_only() -> None:
         answers[method] = (start["status"], dict(start["headers"])[b"Content-Length"], content["body"])
     assert answers["GET"] == (200, b"15", b'{"alive": true}')
     assert answers["HEAD"] == (200, b"15", b"")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("link", ["/settings/invitations/{}/", "/accounts/password/reset/key/{}/"])
+def test_it_logs_no_link_that_opens_a_door(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (console,) = (handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler)
+    monkeypatch.setattr(console, "stream", log := io.StringIO())
+    # Refused for want of a forgery token, while the link itself may be as good as new.
+    answer = Client(enforce_csrf_checks=True).post(link.format("1-s3cr3t-s3cr3t"))
+    assert answer.status_code == 403
+    assert "Forbidden" in log.getvalue()
+    assert link.partition("{")[0] in log.getvalue()
+    assert "s3cr3t" not in log.getvalue()
 
 
 def test_it_is_safe_without_any_setting() -> None:
