@@ -71,6 +71,19 @@ def test_it_drops_days_whose_events_arrived_long_ago_and_no_total_changes(loaded
     assert len(dropped_days()) == 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_it_counts_late_events_of_a_day_that_another_process_dropped(loaded: Handle) -> None:
+    arrived(type_0=36, type_1=36)
+    known = set(partitions._known)
+    history.drop_old_events()
+    partitions._known.update(known)  # as the writers' processes still have it
+    stream.client().flushdb()
+    stream.append(0, entries(loaded.pk, [[Event(9, 0, 0, 50 * 86_400)]])[0].payload)
+    applied = rollups.Writer(0).step(1000)
+    assert applied is not None
+    assert applied.fresh == 1
+
+
 def test_it_rebuilds_around_the_days_that_were_dropped(loaded: Handle) -> None:
     before = stored(loaded.pk)
     arrived(type_0=36)
