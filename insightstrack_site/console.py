@@ -11,8 +11,8 @@ from pathlib import Path
 
 LARGEST_LOG = 20_000_000  # bytes; then it becomes NAME.log.1 and starts again
 _ALARMING = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC|Error|Exception)\b|\[(warning|error|critical)\s*\]")
-# Hints about the host that Redis gives at every start, and that its log keeps.
-_HOST_HINTS = re.compile(r"overcommit|Transparent Huge Pages|TCP backlog")
+# What a good start looks like: hints about the host from Redis, and what PostgreSQL answers those who ask too early.
+_EXPECTED = re.compile(r"overcommit|Transparent Huge Pages|TCP backlog|the database system is starting up")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -66,7 +66,7 @@ class Console:
         """Print what is alarming in the lines that came since the last call."""
         for followed in self._followed:
             for line in (_COLOURS.sub("", coloured) for coloured in followed.fresh_lines()):
-                if _ALARMING.search(line) and not _HOST_HINTS.search(line):
+                if _ALARMING.search(line) and not _EXPECTED.search(line):
                     self.say(f"{followed.name}: {line.strip()[:400]}")
 
 

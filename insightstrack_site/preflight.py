@@ -15,6 +15,10 @@ import redis
 
 OLDEST_POSTGRES = 16
 OLDEST_REDIS = (6, 2)
+UNREADABLE = (
+    "DATABASE_URL cannot be read; special characters in it must be percent-encoded: "
+    "postgresql://user:password@host:port/name"
+)
 
 
 class StartRefusedError(Exception):
@@ -71,14 +75,13 @@ def check_database(url: str) -> None:
     """Refuse a DATABASE_URL that is malformed, unreachable, or leads to a PostgreSQL that is too old."""
     if urlsplit(url).scheme not in ("postgres", "postgresql"):
         raise StartRefusedError("DATABASE_URL is not of the form postgresql://user:password@host:port/name")
+    if url.count("@") > 1:  # a part of the password would be taken for the host, and shown
+        raise StartRefusedError(UNREADABLE)
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.ProgrammingError:  # its message can quote the password
-        raise StartRefusedError(
-            "DATABASE_URL cannot be read; special characters in it must be percent-encoded: "
-            "postgresql://user:password@host:port/name"
-        ) from None
+        raise StartRefusedError(UNREADABLE) from None
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise StartRefusedError(f"The database of DATABASE_URL does not answer: {reason}") from None
@@ -97,6 +100,8 @@ def check_redis(url: str) -> None:
         with client:
             info = client.info("server")
     except redis.RedisError as error:
+        if "HELLO must be called" in str(error) or "NOAUTH" in str(error):
+            raise StartRefusedError("The Redis of REDIS_URL wants a password: redis://:password@host:port/0") from None
         raise StartRefusedError(f"The Redis of REDIS_URL does not answer: {error}") from None
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from insightstrack_site import embedded, preflight
 from insightstrack_site.preflight import StartRefusedError
@@ -57,6 +58,7 @@ def test_it_says_that_the_port_is_taken(tmp_path: Path, taken_port: int) -> None
             {"DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/db"},
             "The database of DATABASE_URL does not answer: ",
         ),
+        ({"DATABASE_URL": "postgresql://me:hun@ter2ZZ/x@here/db"}, "DATABASE_URL cannot be read; special characters"),
         ({"REDIS_URL": "here:6379"}, "REDIS_URL is not of the form redis://"),
         ({"REDIS_URL": "redis://:hunter2@127.0.0.1:1/0"}, "The Redis of REDIS_URL does not answer: "),
     ],
@@ -104,6 +106,14 @@ def test_it_notices_a_redis_that_forgets(tmp_path: Path) -> None:
         assert not preflight.loses_answered_events(stream.url)
     with embedded.redis(tmp_path / "lost", {"appendonly": "no"}) as stream:
         assert preflight.loses_answered_events(stream.url)
+
+
+def test_it_says_when_a_redis_wants_a_password(tmp_path: Path) -> None:
+    with embedded.redis(tmp_path) as stream:
+        with redis.Redis.from_url(stream.url) as client:
+            client.config_set("requirepass", "hunter2")
+        with pytest.raises(StartRefusedError, match=r"wants a password: redis://:password@host"):
+            preflight.check_redis(stream.url)
 
 
 def test_it_listens_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
