@@ -26,15 +26,20 @@ test: $(VENV)/test.stamp browser
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
 
-# The browser tests drive Debian's Chromium, or the one that CHROMIUM names.
+# The browser tests drive Debian's Chromium, or the one that CHROMIUM names, and fetch axe-core with npm.
 browser:
-	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
-		command -v "$$name" >/dev/null 2>&1 && exit 0; done; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Debian's Chromium for the browser tests …"; export DEBIAN_FRONTEND=noninteractive; \
-		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-liberation >/dev/null; \
+	@missing=; found=; \
+	for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
+		if command -v "$$name" >/dev/null 2>&1; then found=$$name; break; fi; done; \
+	[ -n "$$found" ] || missing="chromium fonts-liberation"; \
+	command -v npm >/dev/null 2>&1 || missing="$$missing npm"; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing what the browser tests need:" $$missing "…"; export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
 	else \
-		echo "The browser tests need Chromium: install your system's package 'chromium', or set CHROMIUM to its path."; \
+		echo "The browser tests need these packages of your system:" $$missing; \
+		echo "(CHROMIUM may name a browser that lies elsewhere; npm fetches the accessibility checker.)"; \
 		exit 1; \
 	fi
 

@@ -187,5 +187,6 @@ def axe() -> str:
             with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
                 source = archive.extractfile("package/axe.min.js")
                 assert source
+                kept.parent.mkdir(exist_ok=True)
                 kept.write_bytes(source.read())
     return kept.read_text()
