@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class InvitationOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     """Nobody signs up on their own: accounts come from an invitation link or from the first set-up."""
 
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "email_password_mismatch": "The address or the password is not correct. Check both and try again.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Always closed."""
         return False

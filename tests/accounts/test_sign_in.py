@@ -175,6 +175,13 @@ def test_it_hides_password_reset_where_nothing_can_be_mailed(alice: User, settin
     assert browser().post("/accounts/password/reset/", {"email": alice.email}).status_code == 404
 
 
+@pytest.mark.parametrize("page", ["/accounts/password/change/", "/accounts/reauthenticate/"])
+def test_it_leads_nobody_to_a_reset_that_is_not_there(page: str, alice: User) -> None:
+    shown = browser(alice).get(page).content.decode()
+    assert "/accounts/password/reset/" not in shown
+    assert "Forgotten?" in shown
+
+
 def test_it_mails_a_link_that_sets_a_password_once(alice: User, settings) -> None:
     settings.CAN_MAIL = True
     client = browser()
