@@ -100,11 +100,14 @@ def funnel(steps: Sequence[FunnelStep]) -> Figure:
             "autorange": "reversed",
             "fixedrange": True,
             "showgrid": False,
-            "ticks": "",
+            # Invisible ticks keep the labels off the bars.
+            "ticks": "outside",
+            "ticklen": 6,
+            "tickcolor": "rgba(0,0,0,0)",
             "automargin": False,
             "tickfont": {**_TEXT, "color": "var(--ink-2)"},
         },
-        margin={"l": 66, "r": 4, "t": 2, "b": 2},
+        margin={"l": 72, "r": 4, "t": 2, "b": 2},
         bargap=0.32,
     )
     return _figure([bars], layout)
@@ -114,7 +117,7 @@ def funnel_text(step: FunnelStep) -> str:
     """ "30,871  64 %": the count and the share of starts."""
     is_start = step.name == FUNNEL[0]
     share = "" if step.share is None or is_start else f"   {figures.percent(step.share, 0)}"
-    return figures.count(step.count) + share
+    return f" {figures.count(step.count)}{share}"
 
 
 def growth_by_clock(report: TweetReport) -> Figure:
@@ -313,8 +316,10 @@ def _count_axis(domain: list[float]) -> Figure:
         "domain": domain,
         "fixedrange": True,
         "rangemode": "tozero",
-        "nticks": 4,
-        "tickformat": "~s",
+        "nticks": 5,
+        # 500, 2,000, 20k, 4M, 3B: a thousand million is a B to the people who read this, not a G.
+        "exponentformat": "B",
+        "separatethousands": True,
         "gridcolor": "var(--grid)",
         "zeroline": True,
         "zerolinecolor": "var(--line)",

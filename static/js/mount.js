@@ -34,7 +34,7 @@ function dress(root) {
   url.searchParams.set("zone", zone);
   link.href = url.href;
   link.title = zone.replaceAll("_", " ");
-  link.hidden = false;
+  link.classList.add("is-offered");
 }
 
 /** The address of the page's data for the parameters that it is shown with. @param {HTMLElement} root */

@@ -66,7 +66,7 @@ export function showFunnel(root, vocabulary, totals) {
 
 /** Patch the funnel's bars. @param {import("./charts.js").Chart} chart */
 export function drawFunnel(chart, steps) {
-  const text = steps.map(({ count, share }, place) => numbers.count(count) + (share === null || place === 0 ? "" : `   ${numbers.percent(share, 0)}`));
+  const text = steps.map(({ count, share }, place) => ` ${numbers.count(count)}${share === null || place === 0 ? "" : `   ${numbers.percent(share, 0)}`}`);
   const counts = steps.map(({ count }) => count);
   const most = Math.max(1, ...counts);
   if (String(chart.figure.data[0].x) === String(counts)) return;

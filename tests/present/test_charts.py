@@ -89,7 +89,7 @@ def test_it_holds_the_funnel_against_its_starts() -> None:
     assert [step.share for step in panels.funnel(counts)] == [None] * 7
     counts[0, CODE["video_starts"]], counts[0, CODE["video_views"]] = 200, 130
     steps = panels.funnel(counts)
-    assert [charts.funnel_text(step) for step in steps[:3]] == ["200", "130   65\u202f%", "0   0\u202f%"]
+    assert [charts.funnel_text(step) for step in steps[:3]] == [" 200", " 130   65\u202f%", " 0   0\u202f%"]
 
 
 def test_it_labels_both_hours_of_a_night_with_twenty_five() -> None:
