@@ -17,14 +17,16 @@ from django.conf import settings
 
 # What a command line holds, and what we call the process; the first that fits.
 _NAMES = (
+    # First, as PostgreSQL has workers too: for input and output, for parallel queries.
+    ("bin/postgres", "postgres"),
+    ("postgres: ", "postgres"),
+    ("redis-server", "redis"),
     ("daphne", "web"),
     ("uvicorn", "web"),
     ("consumers", "consumers"),
     ("worker", "worker"),
     ("beat", "beat"),
     ("demo_feed", "demo"),
-    ("postgres", "postgres"),
-    ("redis", "redis"),
 )
 
 
@@ -62,7 +64,7 @@ class Installation:
             with suppress(psutil.Error):
                 name = " ".join([process.name(), *process.cmdline()]).lower()
                 times = process.cpu_times()
-                called = next((called for word, called in _NAMES if word in name), "supervisor")
+                called = part_of(name)
                 used[called] += times.user + times.system
                 if called != "supervisor":  # whose ended children were counted under their own names
                     used[called] += times.children_user + times.children_system
@@ -76,6 +78,11 @@ class Installation:
                     supervisor = psutil.Process(connection.pid).parent()
                     return [] if supervisor is None else [supervisor, *supervisor.children(recursive=True)]
         return []
+
+
+def part_of(name: str) -> str:
+    """What we call a process, by its name and command line in lower case."""
+    return next((called for word, called in _NAMES if word in name), "supervisor")
 
 
 def machine() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from metrics.aggregate import partitions, rollups
 from metrics.benchmarks import measures, queries
 from metrics.benchmarks.bodies import Template
 from metrics.benchmarks.guests import RUN_LOCK, Guest, Guests, is_exact
+from metrics.benchmarks.installation import part_of
 from metrics.ingest.validation import IncomingEvent, pack
 from metrics.models import EngagementEvent
 from metrics.vocabulary import events as vocabulary
@@ -91,6 +92,20 @@ def test_its_guests_leave_with_the_next_ones_when_their_run_was_killed() -> None
         assert Team.objects.get() == guests.team
         assert User.objects.get() == guests.user
         assert not EngagementEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("postgres postgres: io worker 1", "postgres"),
+        ("postgres postgres: parallel worker for pid 7", "postgres"),
+        ("python python -m celery worker --queues celery", "worker"),
+        ("python python -m celery worker --queues consumers", "consumers"),
+        ("python python -m insightstrack_site.run", "supervisor"),
+    ],
+)
+def test_it_knows_the_parts_by_their_command_lines(name: str, part: str) -> None:
+    assert part_of(name) == part
 
 
 def test_it_times_each_post_by_the_first_frame_that_holds_it() -> None:
