@@ -35,24 +35,30 @@ def state(page: Page, states: re.Pattern[str]) -> None:
 def web_away(stack: Stack) -> Iterator[None]:
     """Daphne is killed, and started again as its supervisor would."""
     stack.kill("web")
-    yield
-    stack.tend()
+    try:
+        yield
+    finally:
+        stack.tend()
 
 
 @contextmanager
 def redis_away(stack: Stack) -> Iterator[None]:
     """Redis is killed, and started again on its data."""
     stack.redis.kill()
-    yield
-    stack.redis.start()
+    try:
+        yield
+    finally:
+        stack.redis.start()
 
 
 @contextmanager
 def postgres_away(stack: Stack) -> Iterator[None]:
     """PostgreSQL is stopped and started again."""
     stack.postgres.stop()
-    yield
-    stack.postgres.start()
+    try:
+        yield
+    finally:
+        stack.postgres.start()
 
 
 def reported(studio: Studio) -> dict[str, int]:
