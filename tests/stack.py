@@ -68,7 +68,6 @@ class Stack:
             **os.environ,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
-            "SECRET_KEY": "the same on every machine",
             "VAR_DIR": str(var_dir),
             "PORT": str(port),
             "SHARDS": str(plan.shards),
