@@ -227,7 +227,7 @@ class Appender:
             batch, self._waiting = self._waiting, []
             try:
                 ids = await self._store([parts for parts, _ in batch])
-            except RedisError as error:
+            except (RedisError, OSError) as error:
                 for _, stored in batch:
                     if not stored.done():
                         stored.set_exception(StreamUnavailableError(str(error)))

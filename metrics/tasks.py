@@ -9,7 +9,7 @@ from multiprocessing import RawValue
 import structlog
 from celery import shared_task
 from celery.signals import worker_shutting_down
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
@@ -52,9 +52,10 @@ def consume(shard: int) -> None:
         # Nothing is lost: what was read stays pending, and beat starts the writer again.
         log.warning("writer_interrupted", shard=shard, error=str(error).strip())
         close_old_connections()
-        _release(lease)
         return
-    _release(lease)
+    finally:
+        # However it ended, the next writer need not wait for the lease to run out.
+        _release(lease)
     consume.delay(shard)
 
 
@@ -88,8 +89,9 @@ def _release(lease: stream.Lease) -> None:
 
 @shared_task
 def retention() -> None:
-    """Drop the days that are past their time, and rejections past their cap."""
-    history.drop_old_events()
-    history.drop_old_minutes()
-    history.prepare_days()
-    rejections.trim()
+    """Drop the days that are past their time, and rejections past their cap; each even when another cannot."""
+    for step in (history.drop_old_events, history.drop_old_minutes, history.prepare_days, rejections.trim):
+        try:
+            step()
+        except DatabaseError as error:
+            log.error("retention_step_failed", step=step.__name__, error=str(error).strip())

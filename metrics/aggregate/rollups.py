@@ -129,23 +129,29 @@ class Writer:
 
 
 def apply(shard: int, entries: Sequence[stream.Entry]) -> Applied:
-    """Count the entries in one transaction; when it cannot be, one by one, setting aside the one that is at fault.
+    """Count the entries in one transaction; when it cannot be, once more one by one, setting those at fault aside.
 
     Raises OperationalError when the database is away: nothing was applied then, and the entries stay pending.
     """
     try:
         return _apply_together(shard, entries)
     except POISON as error:
-        if len(entries) == 1:
-            _set_aside(shard, entries[0], error)
-            return Applied(0, 0, (), ())
-    parts = [apply(shard, [entry]) for entry in entries]
+        log.warning("entries_one_by_one", shard=shard, entries=len(entries), error=str(error).strip())
+    parts = [_apply_alone(shard, entry) for entry in entries]
     return Applied(
         sum(part.events for part in parts),
         sum(part.fresh for part in parts),
         tuple(us for part in parts for us in part.arrivals_us),
         tuple(handle for part in parts for handle in part.handles),
     )
+
+
+def _apply_alone(shard: int, entry: stream.Entry) -> Applied:
+    try:
+        return _apply_together(shard, [entry])
+    except POISON as error:
+        _set_aside(shard, entry, error)
+        return Applied(0, 0, (), ())
 
 
 def apply_again(aside: SetAsideEntry) -> tuple[HandleCommit, ...]:

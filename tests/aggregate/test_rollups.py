@@ -107,6 +107,23 @@ def test_it_sets_a_poisoned_entry_aside_and_moves_on(northwind: Handle) -> None:
     assert (aside.entry, bytes(aside.payload)) == (second.id, b"not a whole event")
 
 
+def test_it_tries_an_entry_again_before_it_is_set_aside(northwind: Handle) -> None:
+    StreamCursor.objects.create(shard=SHARD)
+    batch = entries(northwind.pk, [[Event(1, 0, 0, 60)]])
+    with connection.cursor() as cursor:
+        # A sequence counts on where a transaction is rolled back.
+        cursor.execute("CREATE SEQUENCE tries")
+        cursor.execute(
+            "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN IF nextval('tries') = 1 THEN RAISE data_exception; END IF; RETURN NEW; END$$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER once BEFORE INSERT ON metrics_handlefeed FOR EACH ROW EXECUTE FUNCTION fail_once()"
+        )
+    assert rollups.apply(SHARD, batch).fresh == 1
+    assert not SetAsideEntry.objects.exists()
+
+
 def test_it_counts_nothing_of_a_handle_that_was_deleted(northwind: Handle) -> None:
     StreamCursor.objects.create(shard=SHARD)
     applied = rollups.apply(SHARD, entries(northwind.pk + 1_000, [[Event(1, 0, 0, 60)]]))
