@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from metrics.vocabulary.engagements import Counts
     from metrics.vocabulary.periods import DisplayGrain, Period, Piece
 
+# PostgreSQL's binary format: a header, then for each row how many fields, and each field after its length.
+_HEADER = 19
+_FIELD = np.dtype([("length", ">i4"), ("value", ">i8")])
+_ROW = np.dtype([("fields_count", ">i2"), ("fields", _FIELD, 3 + N_TYPES)])
 SUMS = ", ".join(f"sum(rollup.{name})::bigint" for name in NAMES)
 
 
@@ -170,11 +174,15 @@ def piece_params(pieces: Sequence[Piece]) -> Iterator[dict[str, Any]]:
 
 
 def fetch_counts(sql: str, **params: Any) -> Counts:
-    """int64[rows, 3 + 26]: the answer of a statement about tweet_id, bucket, promoted and the 26 counts."""
-    rows = fetch(sql, **params)
-    # Twice as fast as row by row, and 25 Tweets by hour may be half a million numbers.
-    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows) * (3 + N_TYPES))
-    return flat.reshape(len(rows), 3 + N_TYPES)
+    """int64[rows, 3 + 26]: the answer of a statement about tweet_id, bucket, promoted and the 26 counts, all bigint.
+
+    As a binary copy, which numpy reads as it is: 25 Tweets by hour may be a million numbers.
+    """
+    copied = "COPY ({}) TO STDOUT (FORMAT BINARY)".format
+    with connection.cursor() as cursor, cursor.copy(copied(cursor.mogrify(sql, params))) as copy:
+        data = b"".join(copy)
+    found = np.frombuffer(data, dtype=_ROW, offset=_HEADER, count=(len(data) - _HEADER) // _ROW.itemsize)
+    return np.asarray(found["fields"]["value"], dtype=np.int64)
 
 
 def fetch(sql: str, **params: Any) -> list[tuple[Any, ...]]:
