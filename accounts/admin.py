@@ -111,10 +111,11 @@ class HandleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
-    """Tokens: facts to read, and one action, to revoke. Neither secret nor digest is shown."""
+    """Tokens: facts to read, and one action, to revoke. Neither secret nor digest nor OAuth key is shown."""
 
-    list_display = ("name", "prefix", "team", "scopes", "expires_at", "last_used_at", "revoked_at")
-    list_select_related = ("team",)
+    list_display = ("name", "prefix", "team", "scopes", "has_oauth", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("team", "oauth")
+    list_filter = (("oauth", admin.EmptyFieldListFilter),)
     search_fields = ("name", "prefix", "team__name", "handles__username")
     exclude = ("digest",)
     actions = ("revoke",)
@@ -126,9 +127,14 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in t
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         """Everything: what a token may do does not change after it was given out."""
         return (
-            *("team", "name", "prefix", "scopes", "handles", "created_by", "created_at"),
+            *("team", "name", "prefix", "scopes", "has_oauth", "handles", "created_by", "created_at"),
             *("expires_at", "last_used_at", "revoked_at"),
         )
+
+    @admin.display(boolean=True, description="OAuth 1.0a")
+    def has_oauth(self, token: ApiToken) -> bool:
+        """Whether OAuth credentials were made with it."""
+        return hasattr(token, "oauth")
 
     @admin.action(description="Revoke the selected tokens", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import string
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.db import transaction
 from django.db.models import F, Prefetch, Q
 from django.utils import timezone
 
-from accounts.models import ApiToken, Handle, Scope
+from accounts.models import ApiToken, Handle, OAuthCredentials, Scope
+from accounts.sealing import seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -56,16 +58,20 @@ def issue_token(
     handles: Iterable[Handle],
     expires_at: datetime | None = None,
     created_by: User | None = None,
+    oauth: bool = False,
 ) -> tuple[ApiToken, str]:
-    """A new token and its secret, which is shown once and never stored.
+    """A new token and its secret, which is shown once and never stored; with `oauth`, `token.oauth` is made too.
 
-    Raises ValueError when no scope or no handle is given, or when one is unknown or of another team.
+    Raises ValueError when no scope or no handle is given, when one is unknown or of another team, or when OAuth
+    credentials are wanted for a token that may not read.
     """
     wanted, covered = sorted(set(scopes)), list(handles)
     if not wanted or not set(wanted) <= set(Scope.values):
         raise ValueError(f"scopes: give at least one of {', '.join(Scope.values)}.")
     if not covered or any(handle.team_id != team.pk for handle in covered):
         raise ValueError("handles: give at least one, all of the token's team.")
+    if oauth and Scope.READ not in wanted:
+        raise ValueError("scopes: OAuth credentials only read, so give the token the scope “read”.")
     prefix = f"it_{secrets.token_hex(4)}"
     secret = f"{prefix}_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
@@ -79,7 +85,25 @@ def issue_token(
             created_by=created_by,
         )
         token.handles.set(covered)
+        if oauth:
+            _make_oauth(token)
     return token, secret
+
+
+def _make_oauth(token: ApiToken) -> OAuthCredentials:
+    """New OAuth 1.0a credentials for the token; the lengths are those that clients of the vendor's know."""
+    return OAuthCredentials.objects.create(
+        token=token,
+        consumer_key=_letters(25),
+        consumer_secret=seal(_letters(50)),
+        access_token=_letters(40),
+        access_secret=seal(_letters(45)),
+    )
+
+
+def _letters(number: int) -> str:
+    """So many random letters and digits: nothing that a client would have to escape."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(number))
 
 
 def load_credential(secret: str) -> Credential | None:
@@ -89,12 +113,21 @@ def load_credential(secret: str) -> Credential | None:
     """
     if not SECRET_SHAPE.fullmatch(secret):
         return None
+    token = live_token(digest=digest_of(secret))
+    return credential_of(token) if token else None
+
+
+def live_token(**which: Any) -> ApiToken | None:
+    """The token that the conditions name, with its handles, in two queries; None unless it opens doors now."""
     # A handle that moved to another team leaves the token's reach with it.
     covered = Prefetch("handles", Handle.objects.filter(tokens__team=F("team")).distinct().order_by())
-    token = ApiToken.objects.filter(digest=digest_of(secret)).prefetch_related(covered).first()
+    token = ApiToken.objects.filter(**which).prefetch_related(covered).first()
+    return token if token and token.is_live(timezone.now()) else None
+
+
+def credential_of(token: ApiToken) -> Credential:
+    """What a token from `live_token` opens, for whoever has proved to hold it; notes the use, at most once a minute."""
     now = timezone.now()
-    if token is None or not token.is_live(now):
-        return None
     if token.last_used_at is None or now - token.last_used_at >= NOTE_USE_EVERY:
         _note_use(token.pk, now)
     return Credential(

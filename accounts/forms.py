@@ -58,12 +58,24 @@ class TokenForm(forms.Form):
         label="For", queryset=Handle.objects.none(), widget=forms.CheckboxSelectMultiple
     )
     expires = forms.ChoiceField(label="Works for", choices=LIFETIMES, initial="365")
+    oauth = forms.BooleanField(
+        label="Also make OAuth 1.0a credentials",
+        required=False,
+        help_text="For Engagement API clients that sign their requests. They reach and end with the token.",
+    )
 
     def __init__(self, team: Team, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         handles = self.fields["handles"]
         assert isinstance(handles, forms.ModelMultipleChoiceField)  # noqa: S101  # tells the type checker
         handles.queryset = team.handles.all()
+
+    def clean(self) -> dict[str, Any]:
+        """OAuth credentials only read, so their token must."""
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("oauth") and Scope.READ not in cleaned.get("scopes", [Scope.READ]):
+            self.add_error("oauth", "OAuth credentials only read: allow “Read figures” above.")
+        return cleaned
 
     @property
     def expires_at(self) -> datetime | None:

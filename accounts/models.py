@@ -12,6 +12,9 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.http import Http404
 from django.utils import timezone
+from django.utils.functional import cached_property
+
+from accounts.sealing import unseal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -193,6 +196,35 @@ class ApiToken(models.Model):
     def is_live(self, now: datetime) -> bool:
         """Whether the token opens doors at this instant."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class OAuthCredentials(models.Model):
+    """A token's second key, for clients that sign with OAuth 1.0a; it lives, reaches and ends with the token.
+
+    A signature cannot be checked against a digest, so the two secrets are kept, sealed.
+    """
+
+    token = models.OneToOneField(ApiToken, on_delete=models.CASCADE, related_name="oauth")
+    consumer_key = models.CharField(max_length=100, unique=True, editable=False)
+    consumer_secret = models.CharField(max_length=400, editable=False)
+    access_token = models.CharField(max_length=100, unique=True, editable=False)
+    access_secret = models.CharField(max_length=400, editable=False)
+
+    class Meta:
+        verbose_name_plural = "OAuth credentials"
+
+    def __str__(self) -> str:
+        return f"{self.token} · OAuth 1.0a"
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """The four values as a client needs them; raises BrokenSealError."""
+        return {
+            "consumer_key": self.consumer_key,
+            "consumer_secret": unseal(self.consumer_secret),
+            "access_token": self.access_token,
+            "access_token_secret": unseal(self.access_secret),
+        }
 
 
 class Invitation(models.Model):

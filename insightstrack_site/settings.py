@@ -75,6 +75,9 @@ REJECTIONS_KEPT = env.int("REJECTIONS_KEPT", default=10_000)
 EVENT_DAYS = env.int("EVENT_DAYS", default=35)
 MINUTE_DAYS = env.int("MINUTE_DAYS", default=35)
 LIVE_INTERVAL_MS = env.int("LIVE_INTERVAL_MS", default=200)
+STREAM_CONNECTIONS_PER_TOKEN = env.int("STREAM_CONNECTIONS_PER_TOKEN", default=20)
+STREAM_BUFFER_BYTES = env.int("STREAM_BUFFER_BYTES", default=8_000_000)
+ENGAGEMENT_REQUESTS_PER_MINUTE = env.int("ENGAGEMENT_REQUESTS_PER_MINUTE", default=600)
 
 # --- Celery -------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = (

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.access import EDITORS, require_role, signed_in, team_page
 from accounts.credentials import issue_token
 from accounts.forms import TokenForm
-from accounts.models import ApiToken
+from accounts.models import ApiToken, Scope
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 @require_http_methods(["GET", "POST"])
 @team_page
 def tokens(request: HttpRequest, membership: Membership) -> HttpResponse:
-    """List the team's tokens; make one and show its secret, on this answer only."""
+    """List the team's tokens; make one and show its secret, on this answer only. `?oauth` ticks OAuth 1.0a."""
     if request.method == "GET":
-        return _tokens_page(request, membership, TokenForm(membership.team))
+        wanted = {"oauth": True, "scopes": [Scope.READ]} if "oauth" in request.GET else None
+        return _tokens_page(request, membership, TokenForm(membership.team, initial=wanted))
     if not membership.can_edit:
         raise PermissionDenied("Editors and owners make tokens.")
     form = TokenForm(membership.team, request.POST)
@@ -42,8 +43,10 @@ def tokens(request: HttpRequest, membership: Membership) -> HttpResponse:
         form.cleaned_data["handles"],
         expires_at=form.expires_at,
         created_by=signed_in(request),
+        oauth=form.cleaned_data["oauth"],
     )
-    return _tokens_page(request, membership, TokenForm(membership.team), token=token, secret=secret)
+    shown_once = {"token": token, "secret": secret, "oauth_keys": token.oauth.keys if hasattr(token, "oauth") else None}
+    return _tokens_page(request, membership, TokenForm(membership.team), **shown_once)
 
 
 @require_POST
@@ -59,7 +62,7 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _tokens_page(request: HttpRequest, membership: Membership, form: TokenForm, **shown_once: Any) -> HttpResponse:
-    listed = membership.team.tokens.select_related("created_by").prefetch_related("handles")
+    listed = membership.team.tokens.select_related("created_by", "oauth").prefetch_related("handles")
     now = timezone.now()
     return render(
         request,

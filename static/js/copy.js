@@ -1,15 +1,19 @@
-// Buttons with data-copy="ID" put the text of that element on the clipboard and say so.
+// Buttons with data-copy="ID" put the text of that element on the clipboard and say so, also those that come later.
 
-for (const button of document.querySelectorAll("button[data-copy]")) {
-  button.addEventListener("click", async () => {
-    const label = button.textContent;
-    try {
-      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-      button.textContent = "Copied";
-    } catch {
-      // Browsers refuse the clipboard to pages without HTTPS: the text can still be selected.
-      button.textContent = "Select it and copy";
-    }
-    setTimeout(() => { button.textContent = label; }, 2000);
-  });
-}
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest("button[data-copy]");
+  if (!button || "said" in button.dataset) return;
+  const label = [...button.childNodes];
+  button.dataset.said = "";
+  try {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.replaceChildren("Copied");
+  } catch {
+    // Browsers refuse the clipboard to pages without HTTPS: the text can still be selected.
+    button.replaceChildren("Select it and copy");
+  }
+  setTimeout(() => {
+    button.replaceChildren(...label);
+    delete button.dataset.said;
+  }, 2000);
+});

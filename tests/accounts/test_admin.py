@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.urls import reverse
 
 from accounts import teams
-from accounts.credentials import load_credential
+from accounts.credentials import issue_token, load_credential
 from accounts.models import ApiToken, Handle, Invitation, Role, User
 from tests.accounts.conftest import browser
 
@@ -31,6 +31,19 @@ def test_it_lists_and_shows(model: str, root: User, alice: User, northwind: Hand
     page = client.get(reverse(f"admin:accounts_{model}_change", args=[row.pk])).content.decode()
     for digest in (*ApiToken.objects.values_list("digest"), *Invitation.objects.values_list("digest")):
         assert digest[0] not in page
+
+
+def test_it_tells_which_tokens_sign_and_never_with_what(root: User, northwind: Handle) -> None:
+    token, _ = issue_token(northwind.team, "Old scripts", ["read"], [northwind], oauth=True)
+    issue_token(northwind.team, "CRM", ["read"], [northwind])
+    listed = browser(root).get(reverse("admin:accounts_apitoken_changelist")).content.decode()
+    assert listed.count('alt="True"') == listed.count('alt="False"') == 1
+    chosen = browser(root).get(reverse("admin:accounts_apitoken_changelist") + "?oauth__isempty=0").content.decode()
+    assert "Old scripts" in chosen
+    assert "CRM" not in chosen
+    page = browser(root).get(reverse("admin:accounts_apitoken_change", args=[token.pk])).content.decode()
+    stored = [token.oauth.consumer_secret, token.oauth.access_secret]
+    assert not [text for text in (*token.oauth.keys.values(), *stored) if text in page + listed]
 
 
 def test_it_makes_tokens_and_invitations_nowhere_here(root: User) -> None:

@@ -7,12 +7,13 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+import yaml
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.credentials import load_credential
-from accounts.models import ApiToken, Handle, Membership, Role, User
+from accounts.models import ApiToken, Handle, Membership, OAuthCredentials, Role, User
 from tests.accounts.conftest import browser
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +38,40 @@ def test_it_shows_a_new_secret_once_and_never_caches_it(alice: User, northwind: 
     assert not SECRET.search(later)
     assert ApiToken.objects.get().digest not in later
     assert ApiToken.objects.get().prefix in later
+
+
+def test_it_shows_oauth_credentials_once_with_the_clients_file(alice: User, northwind: Handle) -> None:
+    client = browser(alice)
+    form = _form(northwind, scopes=["read"], oauth="on")
+    answer = client.post(reverse("accounts:tokens"), form, headers={"host": "localhost:8765"}).content.decode()
+    keys = OAuthCredentials.objects.get().keys
+    assert all(f">{value}<" in answer for value in keys.values())
+    file = re.search(r"<pre[^>]* id=\"oauth-file\"[^>]*>(.*?)</pre>", answer, re.DOTALL)
+    assert file is not None
+    assert yaml.safe_load(file[1]) == {
+        "engagement": {
+            "url": "http://localhost:8765/insights/engagement",
+            "consumer_key": keys["consumer_key"],
+            "consumer_secret": keys["consumer_secret"],
+            "token": keys["access_token"],
+            "token_secret": keys["access_token_secret"],
+        }
+    }
+    later = client.get(reverse("accounts:tokens")).content.decode()
+    assert "OAuth 1.0a</span>" in later
+    assert not [value for value in keys.values() if value in later]
+
+
+def test_it_makes_oauth_credentials_only_when_asked_and_only_to_read(alice: User, northwind: Handle) -> None:
+    client = browser(alice)
+    refused = client.post(reverse("accounts:tokens"), _form(northwind, scopes=["ingest"], oauth="on"))
+    assert "field__error" in refused.content.decode()
+    assert not ApiToken.objects.exists()
+    client.post(reverse("accounts:tokens"), _form(northwind))
+    assert not OAuthCredentials.objects.exists()
+    ticked = client.get(reverse("accounts:tokens") + "?oauth").content.decode()
+    assert re.search(r'name="oauth"[^>]* checked', ticked)
+    assert re.search(r'value="read"[^>]* checked', ticked)
 
 
 def test_it_records_who_made_it_and_when_it_ends(alice: User, northwind: Handle) -> None:

@@ -1,7 +1,8 @@
-"""`manage.py create_token`: a new API token, its secret alone on stdout."""
+"""`manage.py create_token`: a new API token, its secret alone on stdout (with `--oauth`, one JSON object)."""
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ class Command(BaseCommand):
         parser.add_argument("--scope", action="append", required=True, choices=Scope.values, dest="scopes")
         parser.add_argument("--name", default="Made on the command line", help="what the token is for")
         parser.add_argument("--expires-days", type=int, metavar="N", help="default: it does not expire")
+        parser.add_argument(
+            "--oauth", action="store_true", help="make OAuth 1.0a credentials too, and print all as one JSON object"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the token; one line on stderr and exit status 1 when a handle is unknown."""
@@ -37,14 +41,17 @@ class Command(BaseCommand):
         days = options["expires_days"]
         if days is not None and not 1 <= days <= 36_500:
             raise CommandError("--expires-days: give a whole number of days from 1 to 36500.")
-        _, secret = issue_token(
+        if options["oauth"] and Scope.READ not in options["scopes"]:
+            raise CommandError("--oauth: OAuth credentials only read, so add --scope read.")
+        token, secret = issue_token(
             handles[0].team,
             options["name"],
             options["scopes"],
             handles,
             expires_at=timezone.now() + timedelta(days=days) if days else None,
+            oauth=options["oauth"],
         )
-        self.stdout.write(secret)
+        self.stdout.write(json.dumps({"token": secret, **token.oauth.keys}) if options["oauth"] else secret)
 
 
 def _named(usernames: Iterable[str]) -> list[Handle]:
