@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models import Handle
+from accounts.models import Handle, Team
 from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.periods import Grain
 
@@ -48,10 +49,15 @@ class Tweet(models.Model):
     link = models.URLField(max_length=2000, blank=True)
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
     is_stub = models.BooleanField(default=False)
+    # When it was stored or told last: open streams ask for what has become known.
+    changed_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["handle", "tweet_id"], name="one_tweet_an_id")]
-        indexes = [models.Index(fields=["handle", "-created_at"], name="tweets_by_age")]
+        indexes = [
+            models.Index(fields=["handle", "-created_at"], name="tweets_by_age"),
+            models.Index(fields=["handle", "changed_at"], name="tweets_by_change"),
+        ]
 
     def __str__(self) -> str:
         return self.text or f"Tweet {self.tweet_id}"
@@ -188,3 +194,19 @@ class DroppedDay(models.Model):
 
     def __str__(self) -> str:
         return str(self.day)
+
+
+class StreamRule(models.Model):
+    """That a handle is followed by the InsightsTrack streams of a team under a label; its key is the rule's id."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="stream_rules")
+    label = models.CharField(max_length=60)
+    handle = models.ForeignKey(Handle, on_delete=models.CASCADE, related_name="+")
+    tag = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "label", "handle"], name="one_rule_a_handle")]
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.handle}"

@@ -55,6 +55,6 @@ def upsert(tweets: list[Tweet]) -> None:
         last.values(),
         update_conflicts=True,
         unique_fields=["handle", "tweet_id"],
-        update_fields=["text", "created_at", "media", "link", "tags", "is_stub"],
+        update_fields=["text", "created_at", "media", "link", "tags", "is_stub", "changed_at"],
         batch_size=2_000,
     )

@@ -1,9 +1,13 @@
-"""Who looks at what right now: a sorted set in Redis, `handle` or `handle/tweet` scored by when the interest ends."""
+"""Who looks at what right now: a sorted set in Redis, scored by when the interest ends.
+
+Its members are `handle`, `handle/tweet` for one Tweet's page, and `handle/*` for a stream of every Tweet.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from metrics import stream
 
@@ -23,18 +27,38 @@ def scores(topics: Collection[str]) -> dict[str, float]:
     return dict.fromkeys(topics, ends_at)
 
 
-def watched() -> tuple[set[int], dict[int, set[int]]]:
-    """The handles somebody looks at, and the Tweets by handle; forgets what nobody renewed."""
+def every_tweet(handle_id: int) -> str:
+    """The member of the set for all Tweets of a handle."""
+    return f"{handle_id}/*"
+
+
+@dataclass(slots=True)
+class Watched:
+    """The handles that pages show, the Tweets of theirs that have a page open, and the handles that streams follow."""
+
+    handles: set[int] = field(default_factory=set)
+    tweets: dict[int, set[int]] = field(default_factory=dict)
+    followed: set[int] = field(default_factory=set)
+
+    def add(self, member: str) -> None:
+        """Take a member of the set."""
+        handle, _, tweet = member.partition("/")
+        if tweet == "*":
+            self.followed.add(int(handle))
+            return
+        self.handles.add(int(handle))
+        if tweet:
+            self.tweets.setdefault(int(handle), set()).add(int(tweet))
+
+
+def watched() -> Watched:
+    """What somebody looks at; forgets what nobody renewed."""
     now = time.time()
     with stream.client().pipeline(transaction=False) as pipe:
         pipe.zremrangebyscore(KEY, "-inf", now)
         pipe.zrange(KEY, 0, -1)
         members = pipe.execute()[1]
-    handles: set[int] = set()
-    tweets: dict[int, set[int]] = {}
+    found = Watched()
     for member in members:
-        handle, _, tweet = member.decode().partition("/")
-        handles.add(int(handle))
-        if tweet:
-            tweets.setdefault(int(handle), set()).add(int(tweet))
-    return handles, tweets
+        found.add(member.decode())
+    return found

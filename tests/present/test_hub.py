@@ -11,6 +11,7 @@ import pytest
 from channels.layers import get_channel_layer
 
 from accounts.models import Handle, Membership, User
+from metrics.present import hub as hubs
 from metrics.present import live
 from metrics.present.announce import group_name
 from tests.present.test_live import socket
@@ -22,15 +23,15 @@ PULSE = {"kind": "pulse", "behind": False}
 
 
 def beat_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PULSE_SECONDS", 0.02)
-    monkeypatch.setattr(live, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(hubs, "PULSE_SECONDS", 0.02)
+    monkeypatch.setattr(hubs, "CHECK_SECONDS", 0.02)
 
 
 @pytest.fixture(autouse=True)
-async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[live.Hub]:
+async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.Hub]:
     """A hub of this test's event loop."""
-    mine = live.Hub()
-    monkeypatch.setattr(live, "_hub", mine)
+    mine = hubs.Hub()
+    monkeypatch.setattr(hubs, "_hub", mine)
     yield mine
     await mine.aclose()
     await get_channel_layer().flush()
@@ -61,7 +62,7 @@ async def follower(line: Line, user: User, handle: Handle) -> live.LiveSocket:
     made = live.LiveSocket()
     made.handles, made.topics = {handle.pk: handle.username}, frozenset({str(handle.pk)})
     made.scope, made.base_send = {"user": user}, line.send
-    await live.hub().join(made)
+    await hubs.hub().join(made)
     return made
 
 
@@ -75,14 +76,14 @@ async def announce(handle: Handle, text: str) -> None:
     ids=["stuck", "gone", "closed"],
 )
 async def test_it_lets_a_socket_go_that_takes_no_frames_and_serves_the_others(
-    broken: Line, hub: live.Hub, alice: User, northwind: Handle
+    broken: Line, hub: hubs.Hub, alice: User, northwind: Handle
 ) -> None:
     lines = [Line(), broken, Line()]
     sockets = [await follower(line, alice, northwind) for line in lines]
     for text in ("one", "two"):
         await announce(northwind, text)
         assert [await lines[place].text() for place in (0, 2)] == [text, text]
-    assert hub._subscriptions[northwind.pk].sockets == {sockets[0], sockets[2]}
+    assert hub._subscriptions[group_name(northwind.pk)].followers == {sockets[0], sockets[2]}
 
 
 async def test_it_goes_on_pulsing_beside_a_broken_socket(
@@ -120,7 +121,7 @@ async def test_it_closes_the_sockets_of_people_who_may_not_look_any_more(
 
 
 async def test_it_forgets_a_socket_that_breaks_before_it_was_greeted(
-    hub: live.Hub, alice: User, northwind: Handle
+    hub: hubs.Hub, alice: User, northwind: Handle
 ) -> None:
     line = Line()
 
@@ -157,4 +158,4 @@ def test_it_asks_the_gate_once_for_each_viewer(
         made.handles, made.scope = {northwind.pk: "northwind"}, {"user": user}
         sockets.append(made)
     with django_assert_num_queries(3):
-        assert live.shut_out(sockets) == []
+        assert live.LiveSocket.barred(sockets) == []

@@ -16,7 +16,7 @@ from accounts.models import Handle, User
 from metrics import stream, tasks
 from metrics.aggregate import partitions, rollups
 from metrics.models import StreamCursor
-from metrics.present import live
+from metrics.present import hub, live
 from metrics.present.announce import Announcer
 from tests.aggregate.events import Event, entries
 
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 async def _own_hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     # Each test has an event loop of its own, and a hub belongs to one.
-    hub = live.Hub()
-    monkeypatch.setattr(live, "_hub", hub)
+    own = hub.Hub()
+    monkeypatch.setattr(hub, "_hub", own)
     partitions.forget()
     stream.client().flushdb()
     yield
-    await hub.aclose()
+    await own.aclose()
     await get_channel_layer().flush()
 
 
