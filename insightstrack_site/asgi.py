@@ -1,4 +1,4 @@
-"""The server's one door: ingest ahead of Django, pages and API through it, live sockets beside it."""
+"""The server's one door: ingest and open streams ahead of Django, pages and API through it, live sockets beside it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from metrics.ingest.endpoints import Door
+from metrics.present.insightstrack import StreamDoor
 from metrics.present.live import LiveSocket
 
 # For each POST, Daphne's HTTP library reads the Content-Type with the email package, which takes a quarter of the time
@@ -28,12 +29,12 @@ if twisted_http := sys.modules.get("twisted.web.http"):
     remembered: Any = twisted_http
     remembered._parseContentType = lru_cache(maxsize=32)(remembered._parseContentType)
 
-door = Door()
+doors: tuple[Door | StreamDoor, ...] = (Door(), StreamDoor())
 
 
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Route one request: the hot path must not pay for Django's middleware."""
-    application: Any = door if door.serves(scope["path"]) else django_application
+    application: Any = next((door for door in doors if door.serves(scope["path"])), django_application)
     await application(scope, receive, _without_body(send) if scope["method"] == "HEAD" else send)
 
 
