@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 
-from metrics.present import api, exports, pages
+from metrics.present import analytics, api, engagement_api, exports, integrations, pages, rules
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.handles, name="handles"),
@@ -18,6 +18,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/series.csv", exports.export_series, name="export_series"),
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),
     path("h/<str:username>/t/<int:tweet_id>/series.csv", exports.export_tweet_series, name="export_tweet_series"),
+    re_path(
+        r"^rules/insightstrack/accounts/(?P<team>[^/]+)/publishers/twitter/(?P<label>[A-Za-z0-9_.-]{1,60})\.json$",
+        rules.rules,
+        name="rules",
+    ),
+    path("insights/engagement/<path:surface>", engagement_api.engagement_counts, name="engagement"),
+    path("2/tweets/analytics", analytics.tweets_analytics, name="analytics"),
+    path("settings/integrations/", integrations.integrations, name="integrations"),
+    path("settings/integrations/readers/", integrations.connected, name="integrations_readers"),
+    path("settings/integrations/rules/", integrations.follow, name="integrations_follow"),
+    path("settings/integrations/rules/<int:pk>/remove/", integrations.unfollow, name="integrations_unfollow"),
+    path("settings/integrations/try/", integrations.try_request, name="integrations_try"),
     path("api/docs", api.api_docs, name="api_docs"),
     path("api/", api.api.urls),
 ]

@@ -41,6 +41,12 @@ def age(instant: datetime, now: datetime | None = None) -> str:
 
 
 @register.filter
+def lag(milliseconds: int) -> str:
+    """How far something is behind: "12 ms", "3.2 s"."""
+    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
+@register.filter
 def lost(count: int) -> str:
     """What was taken back, with its sign."""
     return figures.count(-count) if count else "0"

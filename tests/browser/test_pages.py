@@ -33,6 +33,8 @@ def paths(studio: Studio) -> tuple[str, ...]:
         "/search/?q=roast",
         "/settings/team/",
         "/settings/tokens/",
+        "/settings/integrations/",
+        f"/settings/integrations/?try=28hr&about={studio.username}",
     )
 
 
