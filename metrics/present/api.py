@@ -1,7 +1,8 @@
 """The JSON API: the page's figures for programs, with an OpenAPI schema at /api/openapi.json and a page at /api/docs.
 
 A caller shows a token with the scope `read`, or is signed in; both may only read. Whatever a caller may not see
-answers like what does not exist. The ingest door is documented in the same schema (`present/door_docs.py`).
+answers like what does not exist. The ingest door and the vendor's protocols are
+documented in the same schema (`present/door_docs.py`, `present/protocol_docs.py`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from ninja.security import HttpBearer, SessionAuth
 from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
 from accounts.models import Handle, User
 from metrics.models import Tweet
-from metrics.present import answers
+from metrics.present import answers, door_docs, protocol_docs
 from metrics.present.columns import PROMOTABLE, all_metrics, by_type
-from metrics.present.door_docs import COMPONENTS, PATHS
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError
 from metrics.vocabulary.engagements import CODE, METRICS, PROMOTED, Counts
@@ -72,13 +72,15 @@ class TokenAuth(HttpBearer):
 
 
 class DocumentedApi(NinjaAPI):
-    """An API whose schema also tells of the ingest door, which is served ahead of Django."""
+    """An API whose schema also tells of the ingest door and of the vendor's protocols, which are served beside it."""
 
     def get_openapi_schema(self, **kwargs: Any) -> Any:
-        """The schema of both."""
+        """The schema of all."""
         schema = super().get_openapi_schema(**kwargs)
-        schema["paths"].update(PATHS)
-        schema["components"]["schemas"].update(COMPONENTS)
+        for docs in (door_docs, protocol_docs):
+            schema["paths"].update(docs.PATHS)
+            schema["components"]["schemas"].update(docs.COMPONENTS)
+        schema["components"]["securitySchemes"].update(protocol_docs.SECURITY_SCHEMES)
         return schema
 
 

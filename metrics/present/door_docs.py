@@ -27,16 +27,16 @@ _HANDLE = {
 _PROMOTABLE = ", ".join(kind.name for kind in TYPES if kind.promotable)
 
 
-def _ref(name: str) -> Json:
+def ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _object(description: str, required: list[str], **properties: Json) -> Json:
+def described(description: str, required: list[str], **properties: Json) -> Json:
     return {"type": "object", "description": description, "required": required, "properties": properties}
 
 
 COMPONENTS: Json = {
-    "Event": _object(
+    "Event": described(
         "One engagement with a Tweet. Unknown fields are passed over.",
         ["id", "tweet_id", "type", "occurred_at"],
         id={
@@ -63,7 +63,7 @@ COMPONENTS: Json = {
         count={"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": 1},
         handle=_HANDLE,
     ),
-    "IncomingTweet": _object(
+    "IncomingTweet": described(
         "A Tweet as its publisher knows it.",
         ["id"],
         id=_TWEET_ID | {"description": "The Tweet's snowflake.", "examples": ["1108499416611061761"]},
@@ -74,7 +74,7 @@ COMPONENTS: Json = {
         tags={"type": "array", "maxItems": 50, "items": {"type": "string", "maxLength": 100}, "default": []},
         handle=_HANDLE,
     ),
-    "Rejected": _object(
+    "Rejected": described(
         "One item that was refused: its place in the batch, the field at fault, and why.",
         ["index", "field", "reason", "detail"],
         index={"type": "integer", "minimum": 0},
@@ -86,14 +86,14 @@ COMPONENTS: Json = {
         },
         detail={"type": "string"},
     ),
-    "Taken": _object(
+    "Taken": described(
         "How many items were taken, and each that was not.",
         ["accepted", "rejected"],
         accepted={"type": "integer", "minimum": 0},
-        rejected={"type": "array", "items": _ref("Rejected")},
+        rejected={"type": "array", "items": ref("Rejected")},
         receipt={"type": "string", "description": "Asks /api/v1/receipts/{receipt} what became of the batch."},
     ),
-    "Outcome": _object(
+    "Outcome": described(
         "What became of a batch.",
         ["status"],
         status={
@@ -105,7 +105,7 @@ COMPONENTS: Json = {
         fresh={"type": "integer", "minimum": 0, "description": "Events counted for the first time, once applied."},
         duplicates={"type": "integer", "minimum": 0, "description": "Events that had been counted before."},
     ),
-    "Refused": _object(
+    "Refused": described(
         "The request as a whole is refused; nothing of it was taken.",
         ["error", "detail"],
         error={"type": "string", "description": "A word that programs can rely on."},
@@ -128,7 +128,7 @@ _WAITS = {429, 503}
 
 
 def _answer(description: str, schema: str, example: Json | None = None) -> Json:
-    content: Json = {"schema": _ref(schema)}
+    content: Json = {"schema": ref(schema)}
     if example is not None:
         content["example"] = example
     return {"description": description, "content": {"application/json": content}}
@@ -146,7 +146,7 @@ def _refusals(*statuses: int) -> Json:
 
 def _batch(kind: str, wrapper: str, example: Json) -> Json:
     """A body of items: an array, an object that wraps it, or one JSON object a line."""
-    items: Json = {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": _ref(kind)}
+    items: Json = {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": ref(kind)}
     wrapped = {"type": "object", "required": [wrapper], "properties": {wrapper: items}}
     return {
         "required": True,
