@@ -80,6 +80,19 @@ def test_it_names_every_engagement_type_in_order() -> None:
     assert "insightstrack_engagements" in METRICS
 
 
+def test_it_tells_what_counts_as_an_engagement_and_where() -> None:
+    rows = re.findall(
+        r"^\| (`[^|]+`) \| (yes|no) \| (yes|no) \|", section("What counts as an engagement, and where"), re.MULTILINE
+    )
+    told = {
+        name: (ours == "yes", streams == "yes")
+        for types, ours, streams in rows
+        for name in re.findall(r"`(\w+)`", types)
+    }
+    ours, streams = METRICS["engagements"].plus, METRICS["insightstrack_engagements"].plus
+    assert told == {name: (name in ours, name in streams) for name in NAMES}
+
+
 def test_it_names_only_targets_that_make_knows() -> None:
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE))

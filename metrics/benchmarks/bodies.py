@@ -18,13 +18,16 @@ _CLOCK = b"2026-01-01T00:00:00.000000Z"
 class Template:
     """A run of events over some Tweets: the same Tweets, types and people again in each round, under new ids.
 
-    Row n of all that is ever sent is event `n % events` of round `n // events`.
+    Row n of all that is ever sent is event `n % events` of round `n // events`. `only_impressions` gives one Tweet
+    after the other its share.
     """
 
     def __init__(self, run: str, tweets: Sequence[int], events: int, *, only_impressions: bool = False) -> None:
         random = np.random.default_rng(1)
         codes = np.zeros(events, dtype=np.int64) if only_impressions else _codes(random, events)
         places = random.integers(len(tweets), size=events)
+        if only_impressions:
+            places = np.arange(events) % len(tweets)
         promoted = [TYPES[code].promotable and number % 4 == 0 for number, code in enumerate(codes)]
         texts = [
             _event(run, number, tweets[places[number]], NAMES[codes[number]], promoted[number])

@@ -98,7 +98,7 @@ def latency(installation: Installation, seconds: float, meters: Meters) -> dict[
             plan = _drip_plan(installation, guest, rate // posts, 1 / posts, seconds)
             due, seen = _live(guests, guest, plan, [1], meters, f"{rate:,} events/s")
             delays, unseen = delays_ms(due, plan.events, [each for part in seen for each in part.sockets])
-            rates.append({"events_per_second": rate, **_percentiles(delays), "posts": len(due), "unseen": unseen})
+            rates.append({"events_per_second": rate, **percentiles(delays), "posts": len(due), "unseen": unseen})
     return {"rates": rates, "posts_per_second": list(RATES.values()), "frame_interval_ms": settings.LIVE_INTERVAL_MS}
 
 
@@ -113,7 +113,7 @@ def fanout(installation: Installation, seconds: float, meters: Meters, viewers: 
     delays, unseen = delays_ms(due, plan.events, sockets)
     return {
         "viewers": viewers,
-        **_percentiles(delays),
+        **percentiles(delays),
         "frames_lost": frames_lost(sockets),
         "unseen": unseen,
         "sockets_closed": sum(part.closed for part in seen),
@@ -134,21 +134,26 @@ def _live(
     """Post on the timetable while sockets watch: when each post was due, and what each process's sockets saw."""
     cookie = f"{settings.SESSION_COOKIE_NAME}={guests.session_key()}"
     views = [ViewPlan(plan.host, plan.port, cookie, guest.handle.username, share) for share in shares]
-    with Crew(watch, views) as watching, Crew(drip, [plan]) as posting:
+    with Crew(watch, views) as watching, Crew(drip, [[plan]]) as posting:
         watching.wait_until_ready()
         posting.wait_until_ready()
         # The first look at a handle costs more than the rest: connections are quiet when the clock starts.
         began = time.monotonic() + 1.0
         posting.tell(began)
-        with meters(label, "posts", plan.posts * plan.every) as meter:
-            while not posting.is_done(1.0):
-                elapsed = min(max(0.0, time.monotonic() - began), plan.posts * plan.every)
-                meter.show(elapsed, round(elapsed / plan.every))
-        due: list[float] = posting.results()[0]
+        show_until_posted(posting, began, plan, meters, label)
+        due: list[float] = posting.results()[0][0]
         guests.wait_until_counted(plan.posts * plan.events)
         time.sleep(SETTLE_SECONDS)
         watching.tell("stop")
         return due, watching.results()
+
+
+def show_until_posted(posting: Crew, began: float, plan: DripPlan, meters: Meters, label: str) -> None:
+    """Show how far the timetable is until its process is through."""
+    with meters(label, "posts", plan.posts * plan.every) as meter:
+        while not posting.is_done(1.0):
+            elapsed = min(max(0.0, time.monotonic() - began), plan.posts * plan.every)
+            meter.show(elapsed, round(elapsed / plan.every))
 
 
 def delays_ms(
@@ -173,7 +178,8 @@ def frames_lost(sockets: Sequence[Sequence[tuple[int, float]]]) -> int:
     return sum(len(sent - {total for total, _ in frames}) for frames in sockets)
 
 
-def _percentiles(delays: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
+def percentiles(delays: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float | None]:
+    """p50, p95 and p99, or None where there is nothing."""
     shares = (50, 95, 99)
     if not len(delays):
         return dict.fromkeys((f"p{share}_ms" for share in shares), None)

@@ -7,7 +7,7 @@ import gc
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 
@@ -49,10 +49,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class DripPlan(Load):
-    """Posts of `events` impressions on a timetable."""
+    """Posts of `events` impressions on a timetable, each to the next of `parts` equal parts of the Tweets."""
 
     every: float
     posts: int
+    parts: int = 1
 
 
 class Connection(asyncio.Protocol):
@@ -156,23 +157,29 @@ async def _keep_posting(
     return posts, waits
 
 
-def drip(plan: DripPlan, pipe: Pipe) -> None:
-    """A worker: post on the timetable; result: when each post was due (monotonic seconds)."""
+def drip(plans: Sequence[DripPlan], pipe: Pipe) -> None:
+    """A worker: post on the timetables; result: when each post was due (monotonic seconds), for each plan."""
     gc.disable()
-    asyncio.run(_drip(plan, pipe))
+    asyncio.run(_drip(plans, pipe))
 
 
-async def _drip(plan: DripPlan, pipe: Pipe) -> None:
-    template = Template(plan.run, plan.tweets, plan.events, only_impressions=True)
-    connection = await connect(plan.host, plan.port)
-    first = head(plan.host, plan.port, plan.token)
+async def _drip(plans: Sequence[DripPlan], pipe: Pipe) -> None:
+    connections = [await connect(plan.host, plan.port) for plan in plans]
     pipe.send("ready")
     began = pipe.recv()
+    pairs = zip(plans, connections, strict=True)
+    pipe.send(await asyncio.gather(*(_keep_dripping(plan, connection, began) for plan, connection in pairs)))
+
+
+async def _keep_dripping(plan: DripPlan, connection: Connection, began: float) -> list[float]:
+    parts = [plan.tweets[part :: plan.parts] for part in range(plan.parts)]
+    templates = [Template(plan.run, part, plan.events, only_impressions=True) for part in parts]
+    first = head(plan.host, plan.port, plan.token)
     due = [began + number * plan.every for number in range(plan.posts)]
     for number, at in enumerate(due):
         await asyncio.sleep(max(0.0, at - time.monotonic()))
-        text = template.body(number)
+        text = templates[number % plan.parts].body(number)
         # One connection keeps the order. A post that starts late still counts from when it was due.
         await post(connection, b"%s%d\r\n\r\n%s" % (first, len(text), text), plan.events)
     connection.close()
-    pipe.send(due)
+    return due

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,10 +36,10 @@ def query(meters: Meters, sizes: Sequence[int]) -> dict[str, Any]:
     """p95 of each reader at each number of events."""
     found: dict[str, Any] = {"report": {}, "top_tweets": {}, "tweets_28d_by_hour": {}}
     with Guests(handles=1, tweets=0) as guests:
-        guest = Guest(guests.guests[0].handle, "", _tweets(datetime.now(UTC)))
+        guest = with_history(guests.guests[0])
         loaded = 0
         for size in sorted(sizes):
-            _load(guest, loaded, size, meters)
+            load(guest, loaded, size, meters)
             loaded = size
             for name, read in _readers(guest).items():
                 found[name][f"p95_ms_{size / 1e6:g}m"] = _p95_ms(read)
@@ -46,12 +47,14 @@ def query(meters: Meters, sizes: Sequence[int]) -> dict[str, Any]:
     return {**found, "events": events, "runs": RUNS, "days": DAYS, "tweets": TWEETS}
 
 
-def _tweets(now: datetime) -> tuple[int, ...]:
-    step = timedelta(days=DAYS) / TWEETS
-    return tuple(snowflake_at(now - timedelta(days=DAYS) + step * number, number) for number in range(TWEETS))
+def with_history(guest: Guest) -> Guest:
+    """The guest with Tweets of the last 28 days, which are not stored yet."""
+    now, step = datetime.now(UTC), timedelta(days=DAYS) / TWEETS
+    tweets = (snowflake_at(now - timedelta(days=DAYS) + step * number, number) for number in range(TWEETS))
+    return replace(guest, tweets=tuple(tweets))
 
 
-def _load(guest: Guest, since: int, until: int, meters: Meters) -> None:
+def load(guest: Guest, since: int, until: int, meters: Meters) -> None:
     """Events number `since` to `until`, their rollups, and fresh statistics as autovacuum would make them."""
     known = {tweet_id: Tweet(handle=guest.handle, tweet_id=tweet_id) for tweet_id in guest.tweets}
     for tweet_id, tweet in known.items():

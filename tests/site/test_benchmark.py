@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from io import StringIO
 
 import msgspec
@@ -15,13 +16,18 @@ from django.db import connection
 
 from accounts.models import Handle, Team, User
 from metrics.aggregate import partitions, rollups
-from metrics.benchmarks import measures, queries
+from metrics.benchmarks import measures, queries, reading, streaming
 from metrics.benchmarks.bodies import Template
 from metrics.benchmarks.guests import RUN_LOCK, Guest, Guests, is_exact
 from metrics.benchmarks.installation import part_of
+from metrics.benchmarks.posting import DripPlan
 from metrics.ingest.validation import IncomingEvent, pack
 from metrics.models import EngagementEvent
+from metrics.present.summaries import summary
+from metrics.query.following import State
 from metrics.vocabulary import events as vocabulary
+from metrics.vocabulary.engagements import N_TYPES
+from tests.stack import Stack
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +124,31 @@ def test_it_times_each_post_by_the_first_frame_that_holds_it() -> None:
     assert measures.frames_lost(sockets) == 1
 
 
+def test_it_times_each_post_by_the_first_summary_that_holds_it() -> None:
+    plan = DripPlan("", 0, "", "x", (11, 22), 1, 0.5, 4, parts=2)
+    due = [0.0, 0.5, 1.0, 1.5]
+
+    delays, lost = streaming.delays_ms(due, plan, {11: [(1, 0.2), (2, 1.1)], 22: [(1, 0.8)]})
+
+    assert delays.round().tolist() == [200, 100, 300]
+    assert lost == 1
+    assert streaming.delays_ms(due, plan, {22: [(2, 1.8)]})[1] == 1
+
+
+def test_it_gives_each_tweet_of_a_part_the_same_share() -> None:
+    expected = Template("x", (1, 2, 3), 6, only_impressions=True).expected(12)
+
+    assert expected.sum(axis=(1, 2)).tolist() == [4, 4, 4]
+
+
+def test_its_readers_find_the_numbers_of_a_summary() -> None:
+    organic, promoted = [0] * N_TYPES, [0] * N_TYPES
+    organic[0], promoted[0], organic[1] = 30, 12, 7
+    now = datetime.now(UTC)
+
+    assert reading.numbers(summary(State(20, organic, promoted, now, 1), now)) == (20, 42)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_times_the_readers_over_real_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "RUNS", 3)
@@ -128,6 +159,15 @@ def test_it_times_the_readers_over_real_events(monkeypatch: pytest.MonkeyPatch) 
     for reader in ("report", "top_tweets", "tweets_28d_by_hour"):
         assert list(found[reader]) == ["p95_ms_0.002m", "p95_ms_0.003m"]
     assert json.dumps(found)
+
+
+def test_it_times_the_engagement_api_over_http(live_stack: Stack) -> None:
+    told = live_stack.manage("benchmark", "engagement", "--json", "--events", "3000", "--url", live_stack.url)
+
+    found = json.loads(told)
+    assert found["events"] == 3_000
+    assert found["historical_p95_ms"] > found["historical"]["p50_ms"] > 0
+    assert found["totals_p95_ms"] > found["totals"]["p50_ms"] > 0
 
 
 def test_it_says_in_one_line_when_nothing_runs() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from metrics.benchmarks import crew, measures, queries
+from metrics.benchmarks import crew, engagement, measures, queries, streaming
 from metrics.benchmarks.installation import BenchmarkError, Installation, machine
 from metrics.demo.progress import Meter
 
@@ -22,17 +22,18 @@ MEASURES: dict[str, tuple[Measure, float]] = {
     "single": (measures.single, 30.0),
     "latency": (measures.latency, 20.0),
     "fanout": (measures.fanout, 20.0),
+    "stream": (streaming.stream, 20.0),
 }
 
 
 class Command(BaseCommand):
     """Brings its own team, user, handles and token, and takes them away again with all their events."""
 
-    help = "Measure the running `make run`: ingest, single, latency, fanout or query."
+    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, query or engagement."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, for how long, and where."""
-        parser.add_argument("what", choices=[*MEASURES, "query"])
+        parser.add_argument("what", choices=[*MEASURES, "query", "engagement"])
         parser.add_argument("--json", action="store_true", help="one JSON object on one line")
         parser.add_argument("--seconds", type=float, help="how long to send (latency: at each rate)")
         parser.add_argument("--url", help="where it runs; default: the `make run` of this folder")
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             type=int,
             nargs="+",
             default=[10_000_000, 50_000_000],
-            help="query: how many events to have behind the rollups",
+            help="query, engagement: how many events to have behind the rollups (engagement: the last number)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -58,6 +59,8 @@ class Command(BaseCommand):
         before, load_before = installation.cpu_seconds(), crew.cpu_seconds()
         if what == "query":
             found = queries.query(self._meter, options["events"])
+        elif what == "engagement":
+            found = engagement.engagement(installation, options["events"][-1], self._meter)
         else:
             measure, seconds = MEASURES[what]
             found = measure(installation, options["seconds"] or seconds, self._meter)
