@@ -165,14 +165,16 @@ def test_it_ends_at_the_databases_totals_when_redis_is_killed(live_stack: Stack,
 
 def test_it_ends_at_the_databases_totals_when_the_web_server_is_killed(live_stack: Stack, token: str) -> None:
     tweets = new_tweets(5)
-    with Watcher(stream_at(live_stack.url, token)) as watcher:
+    address = stream_at(live_stack.url, token)
+    with Watcher(address) as watcher, Watcher(address) as other:
         send(live_stack, token, likes(tweets))
         wait_for_likes(watcher, tweets, 1)
         send(live_stack, token, likes(tweets))
         live_stack.kill("web")
         send(live_stack, token, likes(tweets))
-        wait_for_the_databases_totals(live_stack, watcher, dict.fromkeys(tweets, 3))
-        assert watcher.follower.opened == 2
+        for each in (watcher, other):
+            wait_for_the_databases_totals(live_stack, each, dict.fromkeys(tweets, 3))
+            assert each.follower.opened == 2
 
 
 def test_it_ends_the_stream_of_a_revoked_token(live_stack: Stack, token: str) -> None:
