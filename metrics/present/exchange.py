@@ -62,6 +62,7 @@ class Exchange:
         self._opening: dict[Connection, int] = {}
         self._followings: dict[int, Following] = {}
         self._told: dict[tuple[int, bool], datetime] = {}
+        self._looked_at = datetime.now(UTC)
         self._loops: dict[float, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looking = asyncio.Lock()
@@ -79,7 +80,7 @@ class Exchange:
         """One look for all streams that wait to be opened: a server that comes back has all its readers at once."""
         opening, self._opening = self._opening, {}
         try:
-            await self._look(opening)
+            await self._look(opening, datetime.now(UTC) - OVERLAP)
         except BaseException:
             # Each of the others tries for itself.
             self._opening |= {each: minutes for each, minutes in opening.items() if each in self.connections}
@@ -99,10 +100,10 @@ class Exchange:
             connection.end("the server stops")
             await self.close(connection)
         # With no connection left the loops end by themselves, should one not hear that it is cancelled.
-        for task in [*self._loops.values(), *self._tasks]:
+        tasks = [*self._loops.values(), *self._tasks]
+        for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.registry.aclose()
 
     def _start(self) -> None:
@@ -113,53 +114,81 @@ class Exchange:
         }
         for seconds, work in loops.items():
             if seconds not in self._loops or self._loops[seconds].done():
+                # Nobody waits for Tweets from before.
+                self._looked_at = datetime.now(UTC)
                 self._loops[seconds] = asyncio.create_task(self._every(seconds, work))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while self.connections:
-            await asyncio.sleep(seconds)
-            await work()
+        try:
+            while self.connections:
+                await asyncio.sleep(seconds)
+                await work()
+        finally:
+            # Whatever broke the loop: no stream stays open that nobody looks after.
+            if self.connections:
+                log.error("streams_given_up", streams=len(self.connections))
+            for connection in self.connections:
+                connection.end("the server failed")
 
     async def _keep_alive(self) -> None:
         for connection in self.connections:
             connection.put(summaries.KEEP_ALIVE)
 
     async def _look_again(self) -> None:
+        now = datetime.now(UTC)
         try:
             async with self._looking:
-                await self._look(dict.fromkeys(self.connections - self._opening.keys(), 0))
+                connections = dict.fromkeys(self.connections - self._opening.keys(), 0)
+                found = await self._look(connections, self._looked_at - OVERLAP)
+            self._looked_at = now
+            for followed in self._followings.values():
+                followed.compare(found.sequences.get(followed.handle_id, 0))
             now = datetime.now(UTC)
             await self.registry.renew([connection.standing(now) for connection in self.connections])
         except (DatabaseError, RedisError, OSError) as error:
             # The streams stay open: what they miss comes when the parts are back.
             log.warning("streams_unchecked", streams=len(self.connections), error=str(error).strip())
 
-    async def _look(self, connections: dict[Connection, int]) -> None:
+    async def _look(self, connections: dict[Connection, int], tweets_since: datetime) -> Standing:
         """Bring these connections in step with what the database says now; with how many minutes to replay to each."""
-        readers = [connection.reader for connection in connections]
         now = datetime.now(UTC)
-        found = await database_sync_to_async(standing.read)(readers, now - OVERLAP)
+        found: Standing = await database_sync_to_async(standing.read)(
+            [each.reader for each in connections], tweets_since
+        )
+        # First what must end, for all of them: to follow may fail, with Redis away.
+        for connection in connections:
+            self._end_what_must(connection, found)
         replays = Replays()
         for connection, minutes in connections.items():
-            await self._reconcile(connection, found, partial(replays.read, minutes=minutes) if minutes else None)
-            if connection not in self.connections:  # its reader left meanwhile
-                self._leave_all(connection)
+            try:
+                await self._follow_all(connection, found, partial(replays.read, minutes=minutes) if minutes else None)
+            finally:
+                if connection not in self.connections:  # its reader left meanwhile
+                    self._leave_all(connection)
+            if minutes:
+                await asyncio.sleep(0)  # a replay is long: let others in between
         self._tell_tweets(found, now)
         for followed in self._followings.values():
             followed.forget_old(now)
+        return found
 
-    async def _reconcile(self, connection: Connection, found: Standing, replay: Replay | None) -> None:
+    def _end_what_must(self, connection: Connection, found: Standing) -> None:
+        """End the stream of a token that is gone; let no stream follow what left its token's reach or its rules."""
         reach = found.reach.get(connection.reader.token_id)
         if reach is None:
             connection.end("token revoked or expired")
             return
-        rules = found.rules.get((connection.reader.team_id, connection.reader.label), {})
+        rules = found.rules_of(connection.reader)
         for handle_id in tuple(connection.feeds):
             if handle_id not in reach:
                 connection.put(summaries.revocation(handle_id, connection.reader.label, datetime.now(UTC)))
             if handle_id not in reach or handle_id not in rules:
                 self._leave(connection, handle_id)
-        for handle_id, rule in rules.items():
+
+    async def _follow_all(self, connection: Connection, found: Standing, replay: Replay | None) -> None:
+        """Let the stream follow what its rules name and its token reaches."""
+        reach = found.reach.get(connection.reader.token_id, ())
+        for handle_id, rule in found.rules_of(connection.reader).items():
             if handle_id in reach and handle_id not in connection.feeds:
                 await self._join(connection, rule, replay)
 
@@ -235,7 +264,10 @@ class Exchange:
                 await asyncio.sleep(1.0)
                 continue
             followed.catch_up()
-            return
+            break
+        if self._followings.get(followed.handle_id) is not followed:  # the last stream left meanwhile
+            hub().leave(followed)
+            followed.close()
 
     def _tell_tweets(self, found: Standing, now: datetime) -> None:
         """Send the Tweets that have become known, each once as a stub and once in full."""

@@ -117,7 +117,10 @@ class Following:
         """How many streams are about to take a feed."""
         self._known: dict[int, State] = {}
         self._sequence: int | None = None
+        self._overdue = 0
+        """How far the handle had come at the last look."""
         self._catching_up: asyncio.Task[None] | None = None
+        self._is_behind = False
         self._lost = lost
 
     @property
@@ -141,8 +144,10 @@ class Following:
         for state in states:
             known = self._known.get(state.tweet_id)
             if known is None or known.sequence < state.sequence:
-                self._known[state.tweet_id] = state
-                newer.append(state)
+                # The clocks of two machines differ; no summary may say so.
+                newest = state if known is None else state._replace(at=max(known.at, state.at))
+                self._known[state.tweet_id] = newest
+                newer.append(newest)
         for feed in self.feeds.values():
             feed.note(newer)
 
@@ -187,8 +192,19 @@ class Following:
         """Nobody: the exchange asks what tokens reach, more often than this."""
         return []
 
+    def compare(self, sequence: int) -> None:
+        """Take how far the handle has come; catch up with what no message told from one look to the next.
+
+        The last message before a silence leaves no gap that a later one would show.
+        """
+        if self._sequence is not None and self._overdue > self._sequence:
+            self._sequence = self._overdue
+            self.catch_up()
+        self._overdue = sequence
+
     def catch_up(self) -> None:
         """Read what a lost message may have held."""
+        self._is_behind = True
         if self._catching_up is None or self._catching_up.done():
             self._catching_up = asyncio.create_task(self._catch_up())
 
@@ -200,15 +216,17 @@ class Following:
             self._catching_up.cancel()
 
     async def _catch_up(self) -> None:
-        while True:
+        # Asked again while a read was under way: that one may have been too early to see what was lost.
+        while self._is_behind:
+            self._is_behind = False
             try:
                 states = await database_sync_to_async(following.states)(self.handle_id, datetime.now(UTC))
             except DatabaseError as error:
                 log.warning("followed_tweets_unreadable", handle_id=self.handle_id, error=str(error))
+                self._is_behind = True
                 await asyncio.sleep(CATCH_UP_AGAIN_SECONDS)
                 continue
             self.note([state for state in states if self._is_news(state)])
-            return
 
     def _is_news(self, state: State) -> bool:
         known = self._known.get(state.tweet_id)

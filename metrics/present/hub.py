@@ -111,12 +111,12 @@ class Hub:
     async def aclose(self) -> None:
         """End every subscription and close the connections; for tests, whose event loops end before the process."""
         tasks = [subscription.task for subscription in self._subscriptions.values()]
+        self._subscriptions.clear()
         for task in [*tasks, self._pulse, *self._closing]:
             if task:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        self._subscriptions.clear()
         await self._redis.aclose()
 
     async def _follow(self, group: str, subscription: Subscription) -> None:
@@ -131,11 +131,11 @@ class Hub:
                 await self._deliver(subscription.followers, message["text"])
         except (RedisError, OSError) as error:
             log.warning("subscription_lost", group=group, error=str(error))
-            self._dismiss(subscription.followers)
         finally:
-            # Whatever ended it, nobody may join a subscription that nothing feeds any more.
+            # Whatever ended it, nobody may join or keep a subscription that nothing feeds any more.
             if self._subscriptions.get(group) is subscription:
                 del self._subscriptions[group]
+                self._dismiss(subscription.followers)
             subscription.ready.set()
             with suppress(RedisError, OSError):
                 await asyncio.shield(layer.group_discard(group, channel))

@@ -71,12 +71,13 @@ class StreamDoor:
             return
         try:
             await self.exchange.open(connection, replay_minutes)
+            await self._serve(connection, receive, send)
         except (DatabaseError, RedisError, OSError) as error:
             log.warning("stream_not_opened", error=str(error).strip())
-            await self.exchange.close(connection)
             await _refuse(_away(), send)
-            return
-        await self._serve(connection, receive, send)
+        finally:
+            # However it ends: the server may also give the request up while its stream is being opened.
+            await self.exchange.close(connection)
 
     async def _serve(self, connection: Connection, receive: Any, send: Send) -> None:
         log.info("stream_opened", **connection.reader.told)
@@ -90,7 +91,6 @@ class StreamDoor:
             log.info("stream_broken", error=str(error))
         finally:
             leaving.cancel()
-            await self.exchange.close(connection)
             log.info("stream_closed", **connection.reader.told, why=connection.ending)
 
     async def _admit(self, scope: dict[str, Any]) -> tuple[Connection, int]:

@@ -1,4 +1,7 @@
-"""What the database says about open streams, in four queries for all of them: tokens, reach, rules, new Tweets."""
+"""What the database says about open streams, in five queries for all of them.
+
+Tokens, reach, rules, new Tweets, and how far the followed handles have come.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,24 @@ from accounts.models import ApiToken, Handle
 from metrics.models import StreamRule, Tweet
 from metrics.present.feeds import Rule
 from metrics.present.readers import Reader
+from metrics.query import following
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What each live token reaches, the rules by team and label and by handle, and Tweets that became known."""
+    """What each live token reaches, the rules by team and label and by handle, and Tweets that became known.
+
+    `sequences` tells how far each followed handle's figures have come.
+    """
 
     reach: dict[int, set[int]]
     rules: dict[tuple[int, str], dict[int, Rule]]
     tweets: Sequence[Tweet]
+    sequences: dict[int, int]
+
+    def rules_of(self, reader: Reader) -> dict[int, Rule]:
+        """The rules of the reader's stream, by handle."""
+        return self.rules.get((reader.team_id, reader.label), {})
 
 
 def read(readers: Sequence[Reader], tweets_since: datetime) -> Standing:
@@ -30,7 +42,7 @@ def read(readers: Sequence[Reader], tweets_since: datetime) -> Standing:
     rules = _rules({(reader.team_id, reader.label) for reader in readers})
     followed = {handle_id for of_label in rules.values() for handle_id in of_label}
     tweets = Tweet.objects.filter(handle_id__in=followed, changed_at__gt=tweets_since).select_related("handle")
-    return Standing(reach, rules, list(tweets.order_by("changed_at", "pk")))
+    return Standing(reach, rules, list(tweets.order_by("changed_at", "pk")), following.sequences(list(followed)))
 
 
 def _reach(token_ids: Iterable[int]) -> dict[int, set[int]]:

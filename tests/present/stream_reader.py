@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -76,6 +77,11 @@ class Stream:
                 await self.line()
         except EOFError:
             await self._asgi.wait(5)
+
+    async def give_up(self) -> None:
+        """Cancel the request, as a server does that has waited long enough."""
+        self._asgi.future.cancel()
+        await asyncio.wait([self._asgi.future], timeout=5)
 
     async def close(self) -> None:
         """Leave."""

@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import json
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import connections
 
 from accounts.models import Handle
 from metrics.aggregate import partitions
@@ -93,6 +95,52 @@ async def test_it_passes_over_older_states() -> None:
     followed.note([state(1, 5, 3)])
     followed.note([state(1, 4, 2), state(1, 5, 3)])
     assert [counts(each)[0] for each in taker.told] == [5]
+
+
+async def test_it_says_no_earlier_time_when_the_writers_clock_is_behind() -> None:
+    followed, taker = fed(interval=0)
+    followed.note([state(1, 5, 3)])
+    followed.note([state(1, 6, 4)._replace(at=NOW - timedelta(seconds=5))])
+    assert [counts(each)[0] for each in taker.told] == [5, 6]
+    assert taker.told[0]["end_time"] == taker.told[1]["end_time"]
+
+
+async def test_it_reads_again_what_was_lost_while_it_read(northwind: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    partitions.forget()
+    followed, taker = fed(interval=0, handle_id=northwind.pk)
+    has_read, may_go_on = threading.Event(), threading.Event()
+    read = following.states
+
+    def read_slowly(handle_id: int, now: datetime) -> list[State]:
+        found = read(handle_id, now)
+        has_read.set()
+        may_go_on.wait(5)
+        return found
+
+    monkeypatch.setattr(following, "states", read_slowly)
+    followed.catch_up()
+    await settle(has_read.is_set)
+    later = Event(1, 0, 0, 60, 7)
+    await asyncio.to_thread(commit, northwind, later)
+    await asyncio.to_thread(connections.close_all)
+    followed.catch_up()
+    may_go_on.set()
+    await settle(lambda: [each[0] for each in taker.of(later.tweet_id)] == [7])
+    followed.close()
+
+
+async def test_it_misses_no_last_message(northwind: Handle) -> None:
+    partitions.forget()
+    followed, taker = fed(interval=0, handle_id=northwind.pk)
+    followed.begin(0)
+    await database_sync_to_async(commit)(northwind, last := Event(1, 0, 0, 60, 7))  # nobody is told
+    followed.compare(1)
+    assert followed._catching_up is None
+    followed.compare(1)
+    await settle(lambda: [each[0] for each in taker.of(last.tweet_id)] == [7])
+    followed.compare(1)
+    await settle(lambda: followed._catching_up is not None and followed._catching_up.done())
+    followed.close()
 
 
 async def test_it_forgets_tweets_after_seven_days() -> None:
