@@ -19,7 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),
     path("h/<str:username>/t/<int:tweet_id>/series.csv", exports.export_tweet_series, name="export_tweet_series"),
     re_path(
-        r"^rules/insightstrack/accounts/(?P<team>[^/]+)/publishers/twitter/(?P<label>[A-Za-z0-9_.-]{1,60})\.json$",
+        r"^rules/insightstrack/accounts/(?P<team>[A-Za-z0-9_-]+)/publishers/twitter/(?P<label>[A-Za-z0-9_.-]{1,60})\.json$",
         rules.rules,
         name="rules",
     ),

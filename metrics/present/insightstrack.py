@@ -30,7 +30,7 @@ from metrics.present.readers import Reader
 
 log = structlog.get_logger(__name__)
 
-PATH = re.compile(r"/stream/insightstrack/accounts/([^/]+)/publishers/twitter/([A-Za-z0-9_.-]{1,60})\.json")
+PATH = re.compile(r"/stream/insightstrack/accounts/([A-Za-z0-9_-]+)/publishers/twitter/([A-Za-z0-9_.-]{1,60})\.json")
 PREFIX = "/stream/insightstrack/"
 MOST_BACKFILL_MINUTES, MOST_INTERVAL_SECONDS = 5, 60
 _RETRY_AFTER = b"2"
@@ -165,6 +165,8 @@ async def _refuse(refusal: RefusedError, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if refusal.status is HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="InsightsTrack"'))
+    if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers.append((b"allow", b"GET"))
     if refusal.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
         headers.append((b"retry-after", _RETRY_AFTER))
     await send({"type": "http.response.start", "status": int(refusal.status), "headers": headers})

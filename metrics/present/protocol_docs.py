@@ -206,7 +206,12 @@ _READ_STREAM: Json = {
     },
 }
 _RULES_REFUSED = {
-    **_answers("RulesRefused", s401=_NOBODY, s403="The token lacks the scope `read`."),
+    **_answers(
+        "RulesRefused",
+        s401=_NOBODY,
+        s403="The token lacks the scope `read`.",
+        s503="The database is away: try again in a moment.",
+    ),
     "404": {"description": _NO_STREAM},
 }
 _LIST_RULES: Json = {

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import structlog
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
@@ -20,6 +21,9 @@ from django.views.decorators.http import require_http_methods
 from accounts.credentials import Credential, bearer, load_credential
 from accounts.models import Handle, Team
 from metrics.models import StreamRule
+from metrics.present import quota
+
+log = structlog.get_logger(__name__)
 
 MAX_BYTES = 5_000_000
 MAX_RULES = 5_000
@@ -63,8 +67,14 @@ def rules(request: HttpRequest, team: str, label: str) -> HttpResponse:
         status, body = _act(request, credential, label)
     except RefusedError as refusal:
         status, body = refusal.status, {"error": {"message": refusal.message}}
+    except quota.OUTAGES as outage:
+        log.warning("rules_unavailable", reason=repr(outage))
+        status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"error": {"message": "The rules are away for a moment"}}
     body["sent"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
+    response = HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(quota.RETRY_SECONDS)
+    return response
 
 
 def followed(team_id: int, label: str, handle_ids: Iterable[int]) -> list[StreamRule]:
@@ -106,10 +116,11 @@ def _act(request: HttpRequest, credential: Credential, label: str) -> Answer:
 
 
 def _batch(request: HttpRequest) -> Batch:
-    if int(request.headers.get("Content-Length") or 0) > MAX_BYTES:
+    text = request.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than 5 MB")
     try:
-        batch = _decode(request.read(MAX_BYTES))
+        batch = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shape = 'The body must be JSON like {"rules": [{"value": "…", "tag": "…"}]}'
         raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{shape}: {error}") from error

@@ -111,6 +111,11 @@ async def test_it_names_the_parameter_at_fault(door: StreamDoor, read_token: str
     assert (await asked.refusal())["detail"].startswith(query.partition("=")[0])
 
 
+async def test_it_knows_no_team_of_an_impossible_name(door: StreamDoor, read_token: str) -> None:
+    asked = Stream(door, read_token, path=PATH.replace("northwind", "north\x00wind"))
+    assert await asked.open() == 404
+
+
 async def test_it_is_only_read(door: StreamDoor, read_token: str) -> None:
     assert await Stream(door, read_token, method="POST").open() == 405
 

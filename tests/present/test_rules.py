@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from accounts.credentials import issue_token
@@ -116,3 +117,15 @@ def test_it_opens_for_the_teams_readers_only(
     assert ask(strangers)[0] == ask(strangers, path=nowhere)[0] == 404
     assert ask(strangers, one("acme"))[0] == 404
     assert not StreamRule.objects.exists()
+
+
+def test_it_knows_no_team_of_an_impossible_name(read_token: str) -> None:
+    assert ask(read_token, path=PATH.replace("northwind", "north%00wind"))[0] == 404
+
+
+def test_it_says_that_the_database_is_away(northwind: Handle, read_token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(rules, "load_credential", fail)
+    assert ask(read_token) == (503, {"error": {"message": "The rules are away for a moment"}})
