@@ -147,9 +147,12 @@ class Frames(Outlet[Pending]):
 
 @dataclass(slots=True)
 class Changed:
-    """The Tweets of a handle that changed since its last message."""
+    """The Tweets of a handle that changed since its last message.
 
-    previous: int
+    `previous` is what that one reached: all of a commit (its sequence and 0), or some further parts of what came next.
+    """
+
+    previous: tuple[int, int]
     tweets: set[int] = field(default_factory=set)
 
 
@@ -161,7 +164,7 @@ class Totals(Outlet[Changed]):
 
     def note(self, commit: HandleCommit) -> None:
         """Remember which Tweets changed."""
-        self._pending.setdefault(commit.handle_id, Changed(commit.sequence - 1)).tweets.update(commit.tweets)
+        self._pending.setdefault(commit.handle_id, Changed((commit.sequence - 1, 0))).tweets.update(commit.tweets)
 
     def message(self, handle_id: int, watched: watch.Watched, early: bool) -> tuple[str, str] | None:
         """The totals of the changed Tweets; past MOST_FOLLOWED, the rest stays pending unless it is the last chance."""
@@ -171,10 +174,14 @@ class Totals(Outlet[Changed]):
         ordered = sorted(changed.tweets, reverse=True)
         chosen, left = (ordered, []) if early else (ordered[:MOST_FOLLOWED], ordered[MOST_FOLLOWED:])
         state = frames.handle_state(handle_id, [], dict.fromkeys(chosen, ()))
+        reached = state.sequence, 0
         if left:
-            self._pending[handle_id] = Changed(state.sequence, set(left))
+            # Not all of it: whoever loses the rest must see that it is missing.
+            reached = changed.previous[0], changed.previous[1] + 1
+            self._pending[handle_id] = Changed(reached, set(left))
         message = {
             "previous": changed.previous,
+            "reached": reached,
             "sequence": state.sequence,
             "at": time.time_ns() // 1_000_000,
             "tweets": [[tweet_id, *tweet.lifetime] for tweet_id, tweet in state.tweets.items()],

@@ -116,7 +116,10 @@ class Following:
         self.joining = 0
         """How many streams are about to take a feed."""
         self._known: dict[int, State] = {}
-        self._sequence: int | None = None
+        self._sequence = 0
+        """Of the newest message."""
+        self._reached: list[int] | None = None
+        """The sequence of the last commit that was told in full, and how many parts of what follows were told."""
         self._overdue = 0
         """How far the handle had come at the last look."""
         self._catching_up: asyncio.Task[None] | None = None
@@ -135,8 +138,8 @@ class Following:
 
     def begin(self, sequence: int) -> None:
         """Nothing up to this sequence was missed."""
-        if self._sequence is None:
-            self._sequence = sequence
+        if self._reached is None:
+            self._reached = [sequence, 0]
 
     def note(self, states: Sequence[State]) -> None:
         """Take states from wherever; older ones than are known change nothing."""
@@ -166,11 +169,12 @@ class Following:
         """Take a message of the writers."""
         message: dict[str, Any] = _decode(text)
         sequence = message["sequence"]
-        if self._sequence is not None and sequence < self._sequence:
+        if sequence < self._sequence:
             return
-        if self._sequence is not None and message["previous"] > self._sequence:
+        if self._reached is not None and message["previous"] > self._reached:
             self.catch_up()
         self._sequence = sequence
+        self._reached = max(message["reached"], self._reached or [0, 0])
         at = datetime.fromtimestamp(message["at"] / 1000, UTC)
         self.note(
             [
@@ -197,8 +201,8 @@ class Following:
 
         The last message before a silence leaves no gap that a later one would show.
         """
-        if self._sequence is not None and self._overdue > self._sequence:
-            self._sequence = self._overdue
+        if self._reached is not None and [self._overdue, 0] > self._reached:
+            self._reached = [self._overdue, 0]
             self.catch_up()
         self._overdue = sequence
 

@@ -129,6 +129,28 @@ async def test_it_reads_again_what_was_lost_while_it_read(northwind: Handle, mon
     followed.close()
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_it_misses_no_part_of_a_large_commit(
+    lost: int, northwind: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "MOST_FOLLOWED", 1)
+    partitions.forget()
+    followed, taker = fed(interval=0, handle_id=northwind.pk)
+    followed.begin(0)
+    totals, changed = announce.Totals(), [Event(number, number, 0, 60, 7) for number in range(3)]
+    for handle in (await database_sync_to_async(commit)(northwind, *changed)).handles:
+        totals.note(handle)
+    parts = [await database_sync_to_async(message)(totals, northwind, early=False) for _ in changed]
+    for handle in (await database_sync_to_async(commit)(northwind, Event(9, 9, 0, 60))).handles:
+        totals.note(handle)
+    parts.append(await database_sync_to_async(message)(totals, northwind))
+    for place, text in enumerate(parts):
+        if place != lost:
+            await followed.deliver(text)
+    await settle(lambda: all([each[0] for each in taker.of(event.tweet_id)] == [7] for event in changed))
+    followed.close()
+
+
 async def test_it_misses_no_last_message(northwind: Handle) -> None:
     partitions.forget()
     followed, taker = fed(interval=0, handle_id=northwind.pk)
@@ -206,9 +228,9 @@ async def test_it_ends_at_the_truth_whatever_was_lost_or_late(seed: int, northwi
     followed.close()
 
 
-def message(totals: announce.Totals, handle: Handle) -> str:
+def message(totals: announce.Totals, handle: Handle, early: bool = True) -> str:
     """What the writers would send now."""
-    found = totals.message(handle.pk, watch.Watched(followed={handle.pk}), early=True)
+    found = totals.message(handle.pk, watch.Watched(followed={handle.pk}), early)
     assert found is not None
     return found[1]
 

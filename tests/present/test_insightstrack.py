@@ -230,7 +230,8 @@ async def test_it_passes_over_messages_of_the_past(reader: Stream, northwind: Ha
     await happens(northwind, Event(1, 0, 0, 60))
     await happens(northwind, Event(2, 0, 0, 60))
     assert impressions(await reader.summary()) == 1
-    late = {"previous": 0, "sequence": 1, "at": 0, "tweets": [[Event(1, 0, 0, 0).tweet_id, [1] + [0] * 25, []]]}
+    tweet = [Event(1, 0, 0, 0).tweet_id, [1] + [0] * 25, []]
+    late = {"previous": [0, 0], "reached": [1, 0], "sequence": 1, "at": 0, "tweets": [tweet]}
     await get_channel_layer().group_send(follow_group(northwind.pk), {"type": "frame", "text": json.dumps(late)})
     assert impressions(await reader.summary()) == 2
 
