@@ -143,11 +143,18 @@ class Exchange:
             self._looked_at = now
             for followed in self._followings.values():
                 followed.compare(found.sequences.get(followed.handle_id, 0))
-            now = datetime.now(UTC)
-            await self.registry.renew([connection.standing(now) for connection in self.connections])
         except (DatabaseError, RedisError, OSError) as error:
             # The streams stay open: what they miss comes when the parts are back.
             log.warning("streams_unchecked", streams=len(self.connections), error=str(error).strip())
+        await self._renew()
+
+    async def _renew(self) -> None:
+        """Keep the readers known, also while nothing can be looked up."""
+        now = datetime.now(UTC)
+        try:
+            await self.registry.renew([connection.standing(now) for connection in self.connections])
+        except (RedisError, OSError) as error:
+            log.warning("readers_not_renewed", streams=len(self.connections), error=str(error).strip())
 
     async def _look(self, connections: dict[Connection, int], tweets_since: datetime) -> Standing:
         """Bring these connections in step with what the database says now; with how many minutes to replay to each."""

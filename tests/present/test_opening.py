@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from accounts.credentials import issue_token
 from accounts.models import ApiToken, Handle
 from metrics.ingest import tweets
-from metrics.present import exchange, hub, rules
+from metrics.present import exchange, hub, readers, rules
 from metrics.present.announce import follow_group
 from metrics.present.insightstrack import StreamDoor
 from tests.aggregate.events import Event
@@ -186,6 +186,24 @@ async def test_it_tells_tweets_that_became_known_while_it_could_not_look(
     await until(lambda: len(failures) >= 4)
     monkeypatch.setattr(exchange.standing, "read", read)
     assert (await asyncio.wait_for(stream.message(), 5))["id_str"] == told.id
+    await stream.close()
+
+
+async def test_it_says_who_reads_while_it_cannot_look(
+    door: StreamDoor, northwind: Handle, read_token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    stream = Stream(door, read_token)
+    await stream.open()
+
+    def fail(*_: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(exchange.standing, "read", fail)
+    since = timezone.now()
+    async with asyncio.timeout(5):
+        while (await asyncio.to_thread(readers.connected, northwind.team_id))[0].seen_at <= since:  # noqa: ASYNC110  no event tells
+            await asyncio.sleep(0.05)
     await stream.close()
 
 
