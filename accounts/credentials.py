@@ -66,12 +66,7 @@ def issue_token(
     credentials are wanted for a token that may not read.
     """
     wanted, covered = sorted(set(scopes)), list(handles)
-    if not wanted or not set(wanted) <= set(Scope.values):
-        raise ValueError(f"scopes: give at least one of {', '.join(Scope.values)}.")
-    if not covered or any(handle.team_id != team.pk for handle in covered):
-        raise ValueError("handles: give at least one, all of the token's team.")
-    if oauth and Scope.READ not in wanted:
-        raise ValueError("scopes: OAuth credentials only read, so give the token the scope “read”.")
+    _check_issue(team, wanted, covered, oauth)
     prefix = f"it_{secrets.token_hex(4)}"
     secret = f"{prefix}_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
@@ -88,6 +83,15 @@ def issue_token(
         if oauth:
             _make_oauth(token)
     return token, secret
+
+
+def _check_issue(team: Team, wanted: list[str], covered: list[Handle], oauth: bool) -> None:
+    if not wanted or not set(wanted) <= set(Scope.values):
+        raise ValueError(f"scopes: give at least one of {', '.join(Scope.values)}.")
+    if not covered or any(handle.team_id != team.pk for handle in covered):
+        raise ValueError("handles: give at least one, all of the token's team.")
+    if oauth and Scope.READ not in wanted:
+        raise ValueError("scopes: OAuth credentials only read, so give the token the scope “read”.")
 
 
 def _make_oauth(token: ApiToken) -> OAuthCredentials:

@@ -102,7 +102,7 @@ class Frames(Outlet[Pending]):
 
     def __init__(self) -> None:
         super().__init__(settings.LIVE_INTERVAL_MS / 1000)
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str | None] = {}
 
     def note(self, commit: HandleCommit) -> None:
         """Remember which minutes and Tweets changed."""
@@ -111,11 +111,12 @@ class Frames(Outlet[Pending]):
     def message(self, handle_id: int, watched: watch.Watched, early: bool) -> tuple[str, str] | None:
         """One frame of all that is pending."""
         pending = self._pending.pop(handle_id)
-        if handle_id not in watched.handles:
+        name = self._name(handle_id) if handle_id in watched.handles else None
+        if name is None:  # nobody watches, or the handle has been deleted
             return None
-        return group_name(handle_id), self._frame(handle_id, pending, watched.tweets.get(handle_id, set()))
+        return group_name(handle_id), self._frame(handle_id, name, pending, watched.tweets.get(handle_id, set()))
 
-    def _frame(self, handle_id: int, pending: Pending, watched: set[int]) -> str:
+    def _frame(self, handle_id: int, name: str, pending: Pending, watched: set[int]) -> str:
         minutes = sorted(pending.minutes)[-MOST_MINUTES:]
         busiest = sorted(pending.tweets, key=lambda tweet_id: -pending.tweets[tweet_id][0])[:MOST_TWEETS]
         chosen = {
@@ -126,7 +127,7 @@ class Frames(Outlet[Pending]):
         cut = len(minutes) < len(pending.minutes)
         frame = {
             "kind": "frame",
-            "handle": self._name(handle_id),
+            "handle": name,
             # A frame that leaves buckets out must look like a gap, so that the browser fetches them.
             "previous": state.sequence - 1 if cut else pending.previous,
             "sequence": state.sequence,
@@ -139,9 +140,9 @@ class Frames(Outlet[Pending]):
         }
         return _encode(frame).decode()
 
-    def _name(self, handle_id: int) -> str:
+    def _name(self, handle_id: int) -> str | None:
         if handle_id not in self._names:
-            self._names[handle_id] = Handle.objects.values_list("username", flat=True).get(pk=handle_id)
+            self._names[handle_id] = Handle.objects.filter(pk=handle_id).values_list("username", flat=True).first()
         return self._names[handle_id]
 
 

@@ -100,6 +100,16 @@ async def test_it_announces_nothing_that_nobody_watches(northwind: Handle) -> No
     assert await sync_to_async(announce)(applied) == 0
 
 
+async def test_it_passes_over_a_handle_that_was_deleted_while_it_was_watched(alice: User, northwind: Handle) -> None:
+    communicator = socket(alice, "handle=northwind")
+    await communicator.connect()
+    await communicator.receive_from(5)
+    applied = await sync_to_async(commit)(northwind, [Event(1, 0, 0, 60)], 1)
+    await sync_to_async(northwind.delete)()
+    assert await sync_to_async(announce)(applied) == 0
+    await communicator.disconnect()
+
+
 async def test_it_calls_a_frame_that_leaves_buckets_out_a_gap(alice: User, northwind: Handle) -> None:
     communicator = socket(alice, "handle=northwind")
     await communicator.connect()
