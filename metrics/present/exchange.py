@@ -7,8 +7,8 @@ reach, which rules stand, and which Tweets have become known. An idle stream cos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -63,7 +63,7 @@ class Exchange:
         self._followings: dict[int, Following] = {}
         self._told: dict[tuple[int, bool], datetime] = {}
         self._looked_at = datetime.now(UTC)
-        self._loops: dict[float, asyncio.Task[None]] = {}
+        self._loops: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looking = asyncio.Lock()
 
@@ -81,7 +81,7 @@ class Exchange:
         opening, self._opening = self._opening, {}
         try:
             await self._look(opening, datetime.now(UTC) - OVERLAP)
-        except BaseException:
+        except BaseException:  # also when this one is given up
             # Each of the others tries for itself.
             self._opening |= {each: minutes for each, minutes in opening.items() if each in self.connections}
             raise
@@ -108,15 +108,12 @@ class Exchange:
 
     def _start(self) -> None:
         """Start the loops that have ended; each ends by itself when it finds no stream."""
-        loops: dict[float, Callable[[], Coroutine[Any, Any, None]]] = {
-            KEEP_ALIVE_SECONDS: self._keep_alive,
-            LOOK_SECONDS: self._look_again,
-        }
-        for seconds, work in loops.items():
-            if seconds not in self._loops or self._loops[seconds].done():
+        loops = {"keep alive": (KEEP_ALIVE_SECONDS, self._keep_alive), "look": (LOOK_SECONDS, self._look_again)}
+        for name, (seconds, work) in loops.items():
+            if name not in self._loops or self._loops[name].done():
                 # Nobody waits for Tweets from before.
                 self._looked_at = datetime.now(UTC)
-                self._loops[seconds] = asyncio.create_task(self._every(seconds, work))
+                self._loops[name] = asyncio.create_task(self._every(seconds, work))
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
@@ -200,37 +197,39 @@ class Exchange:
                 await self._join(connection, rule, replay)
 
     async def _join(self, connection: Connection, rule: Rule, replay: Replay | None) -> None:
-        followed = await self._follow(rule.handle_id)
+        with self._joining(rule.handle_id) as followed:
+            if not followed.has_begun:
+                await hub().join(followed)
+                sequences = await database_sync_to_async(following.sequences)([rule.handle_id])
+                followed.begin(sequences[rule.handle_id])
+            past, present = await replay(rule.handle_id) if replay else ([], [])
+            self._take_feed(connection, rule, followed, past, present)
+
+    @contextmanager
+    def _joining(self, handle_id: int) -> Iterator[Following]:
+        """The handle as it is followed here; it is let go again when the stream that joins it takes no feed."""
+        followed = self._followings.setdefault(handle_id, Following(handle_id, self._lost))
         followed.joining += 1
         try:
-            past, present = await replay(rule.handle_id) if replay else ([], [])
-        except BaseException:
+            yield followed
+        finally:
             followed.joining -= 1
             self._unfollow_idle(followed)
-            raise
-        followed.joining -= 1
+
+    @staticmethod
+    def _take_feed(
+        connection: Connection, rule: Rule, followed: Following, past: Sequence[State], present: Sequence[State]
+    ) -> None:
+        """Let the stream read the rule's feed, after what it missed."""
         feed = followed.feeds.setdefault(key := FeedKey(rule, connection.interval), Feed(key))
         connection.feeds[rule.handle_id] = feed
-        # From here on nothing waits, so that no older state can come after a newer one.
+        # Nothing waits here, so that no older state can come after a newer one.
         followed.note(present)
         newest = [followed.newest(state) for state in present]
         feed.renew(newest)
         if states := [*past, *newest]:
             connection.put(b"".join(summaries.summary(state, feed.start_of(state)) for state in states), len(states))
         feed.takers.add(connection)
-
-    async def _follow(self, handle_id: int) -> Following:
-        followed = self._followings.get(handle_id)
-        if followed is None:
-            followed = self._followings[handle_id] = Following(handle_id, self._lost)
-            try:
-                await hub().join(followed)
-                sequences = await database_sync_to_async(following.sequences)([handle_id])
-            except BaseException:
-                self._unfollow(followed)
-                raise
-            followed.begin(sequences[handle_id])
-        return followed
 
     def _leave_all(self, connection: Connection) -> None:
         for handle_id in tuple(connection.feeds):

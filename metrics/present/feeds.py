@@ -136,6 +136,11 @@ class Following:
         """What the writers are asked for: every Tweet of the handle."""
         return (watch.every_tweet(self.handle_id),)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has joined the hub and knows from where on it misses nothing."""
+        return self._reached is not None
+
     def begin(self, sequence: int) -> None:
         """Nothing up to this sequence was missed."""
         if self._reached is None:

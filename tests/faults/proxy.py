@@ -31,7 +31,7 @@ class Link:
         self._passes = threading.Event()
         self._passes.set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._is_over = False
+        self._over = threading.Event()
 
     def __enter__(self) -> Link:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,7 +40,7 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_over = True
+        self._over.set()
         self._passes.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -66,7 +66,7 @@ class Link:
                 end.close()
 
     def _accept(self) -> None:
-        while not self._is_over:
+        while not self._over.is_set():
             try:
                 client, _ = self._listener.accept()
             except OSError:
@@ -103,7 +103,8 @@ class Link:
         with suppress(OSError):
             while True:
                 due, data = late.get()
-                time.sleep(max(0.0, due - time.monotonic()))
+                # The link's delay itself: nobody waits for it to be over.
+                self._over.wait(max(0.0, due - time.monotonic()))
                 if not data:
                     client.shutdown(socket.SHUT_WR)
                     return

@@ -23,14 +23,14 @@ class Request:
         self.producer: Any = None
         self.is_aborted = False
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802  Twisted's name
         self.producer = producer
         producer.pauseProducing()
 
-    def unregisterProducer(self) -> None:  # noqa: N802
+    def unregisterProducer(self) -> None:  # noqa: N802  Twisted's name
         self.producer = None
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:  # noqa: N802  Twisted's name
         self.is_aborted = True
 
 

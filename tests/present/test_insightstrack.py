@@ -13,12 +13,12 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from accounts.credentials import issue_token
-from accounts.models import ApiToken, Handle, Team
+from accounts.models import ApiToken, Handle, Team, User
 from metrics import stream
 from metrics.aggregate import partitions
 from metrics.ingest import tweets
 from metrics.models import StreamRule, Tweet
-from metrics.present import exchange, hub, rules
+from metrics.present import exchange, rules
 from metrics.present.announce import follow_group
 from metrics.present.insightstrack import StreamDoor
 from metrics.vocabulary.engagements import CODE, NAMES, TYPES
@@ -36,18 +36,6 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
     partitions.forget()
     stream.client().flushdb()
-
-
-@pytest.fixture
-async def door(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StreamDoor]:
-    """A door of this test's event loop."""
-    own = hub.Hub()
-    monkeypatch.setattr(hub, "_hub", own)
-    made = StreamDoor()
-    yield made
-    await made.exchange.aclose()
-    await own.aclose()
-    await get_channel_layer().flush()
 
 
 @pytest.fixture
@@ -88,6 +76,18 @@ async def test_it_tells_strangers_nothing(door: StreamDoor, followed: StreamRule
         asked = Stream(door, token, path=path)
         answers.append((await asked.open(), await asked.refusal()))
     assert answers == [(404, {"error": "not_found", "detail": "There is no such stream."})] * 3
+
+
+@pytest.mark.parametrize("person", ["alice", "bob"])
+async def test_it_serves_the_owner_and_a_team_mate_alike(
+    person: str, door: StreamDoor, followed: StreamRule, northwind: Handle, alice: User, bob: User
+) -> None:
+    made_by = {"alice": alice, "bob": bob}[person]
+    _, secret = await sync_to_async(issue_token)(northwind.team, person, ["read"], [northwind], created_by=made_by)
+    asked = Stream(door, secret)
+    assert await asked.open() == 200
+    await happens(northwind, Event(1, 0, 0, 60, 3))
+    assert impressions(await asked.summary()) == 3
 
 
 async def test_it_follows_only_what_the_token_covers(door: StreamDoor, followed: StreamRule, northwind: Handle) -> None:

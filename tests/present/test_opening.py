@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,17 +27,9 @@ OTHER = PATH.replace("prod", "other")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-async def door(monkeypatch: pytest.MonkeyPatch, northwind: Handle) -> AsyncIterator[StreamDoor]:
-    """A door of this test's event loop, whose stream `prod` follows @northwind."""
-    await sync_to_async(rules.follow)(northwind.team_id, "prod", northwind)
-    own = hub.Hub()
-    monkeypatch.setattr(hub, "_hub", own)
-    made = StreamDoor()
-    yield made
-    await made.exchange.aclose()
-    await own.aclose()
-    await get_channel_layer().flush()
+@pytest.fixture(autouse=True)
+def _follow(northwind: Handle) -> None:
+    rules.follow(northwind.team_id, "prod", northwind)
 
 
 async def test_it_replays_to_a_second_reader_what_the_first_one_knows(
@@ -77,7 +68,9 @@ async def test_it_watches_a_stream_that_opens_soon_after_the_last_one_left(
     early = Stream(door, read_token)
     await early.open()
     await early.close()
-    await asyncio.sleep(0.5)  # the look has ended, the keep-alive has not
+    look = door.exchange._loops["look"]
+    await until(look.done)
+    assert not door.exchange._loops["keep alive"].done()
     late = Stream(door, read_token)
     await late.open()
     token = await ApiToken.objects.aget()

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from accounts.credentials import issue_token
-from accounts.models import Handle
+from accounts.models import Handle, User
 from metrics.models import StreamRule
 from metrics.present import rules
 
@@ -106,6 +106,13 @@ def test_it_refuses_a_batch_without_one_good_rule(northwind: Handle, read_token:
 
 def test_it_takes_five_megabytes_at_most(northwind: Handle, read_token: str) -> None:
     assert ask(read_token, '{"rules": [], "more": "' + "x" * 5_000_000 + '"}')[0] == 413
+
+
+def test_it_shows_a_team_mate_what_the_owner_made(northwind: Handle, read_token: str, bob: User) -> None:
+    ask(read_token, one("northwind"))
+    _, bobs = issue_token(northwind.team, "bob's", ["read"], [northwind], created_by=bob)
+    assert ask(bobs) == ask(read_token)
+    assert ask(bobs, one("northwind"), "?_method=delete")[1]["summary"] == {"deleted": 1, "not_deleted": 0}
 
 
 def test_it_opens_for_the_teams_readers_only(
