@@ -18,11 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/series.csv", exports.export_series, name="export_series"),
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),
     path("h/<str:username>/t/<int:tweet_id>/series.csv", exports.export_tweet_series, name="export_tweet_series"),
-    re_path(
-        r"^rules/insightstrack/accounts/(?P<team>[A-Za-z0-9_-]+)/publishers/twitter/(?P<label>[A-Za-z0-9_.-]{1,60})\.json$",
-        rules.rules,
-        name="rules",
-    ),
+    re_path(f"^rules/{rules.ADDRESS}$", rules.rules, name="rules"),
     path("insights/engagement/<path:surface>", engagement_api.engagement_counts, name="engagement"),
     path("2/tweets/analytics", analytics.tweets_analytics, name="analytics"),
     path("settings/integrations/", integrations.integrations, name="integrations"),

@@ -66,7 +66,7 @@ def _read_plans(installation: Installation, guest: Guest, readers: int) -> list[
     rules.follow(team.pk, f"{LABEL}-{handle.username}", handle)
     most = settings.STREAM_CONNECTIONS_PER_TOKEN
     secrets = [issue_token(team, LABEL, [Scope.READ], [handle])[1] for _ in range(0, readers, most)]
-    path = f"/stream/insightstrack/accounts/{team.slug}/publishers/twitter/{LABEL}-{handle.username}.json"
+    path = f"/stream/{rules.address(team.slug, f'{LABEL}-{handle.username}')}"
     return [ReadPlan(installation.host, installation.port, path, secrets[number // most]) for number in range(readers)]
 
 

@@ -94,6 +94,8 @@ class Connection:
         """Why the stream ends, once it does."""
         self._pieces: deque[Piece] = deque()
         self._waiting = 0
+        self._since: float | None = None
+        """When the oldest of what is being sent came, while the server waits for the reader (monotonic seconds)."""
         self._is_gone = False
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
         # What is replayed before the stream runs is no sign of a slow reader.
@@ -127,7 +129,8 @@ class Connection:
     def standing(self, now: datetime) -> Reader:
         """The reader with what has been sent so far and what waits."""
         self.reader.waiting_bytes = self._waiting
-        self.reader.lag_ms = round((time.monotonic() - self._pieces[0].since) * 1000) if self._pieces else 0
+        since = self._since or (self._pieces[0].since if self._pieces else time.monotonic())
+        self.reader.lag_ms = round((time.monotonic() - since) * 1000)
         self.reader.seen_at = now
         return self.reader
 
@@ -169,12 +172,12 @@ class Connection:
                 await self._wake.wait()
 
     async def _send_some(self, send: Send) -> None:
-        lines, summaries = bytearray(), 0
+        lines, summaries, self._since = bytearray(), 0, self._pieces[0].since
         while self._pieces and len(lines) < MOST_AT_ONCE:
             piece = self._pieces.popleft()
             lines += piece.lines
             summaries += piece.summaries
         await send({"type": "http.response.body", "body": bytes(lines), "more_body": True})
-        self._waiting -= len(lines)
+        self._waiting, self._since = self._waiting - len(lines), None
         self.reader.bytes_sent += len(lines)
         self.reader.summaries += summaries

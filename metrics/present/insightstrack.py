@@ -27,10 +27,11 @@ from metrics.present import summaries
 from metrics.present.connections import Connection, Send
 from metrics.present.exchange import Exchange
 from metrics.present.readers import Reader
+from metrics.present.rules import ADDRESS
 
 log = structlog.get_logger(__name__)
 
-PATH = re.compile(r"/stream/insightstrack/accounts/([A-Za-z0-9_-]+)/publishers/twitter/([A-Za-z0-9_.-]{1,60})\.json")
+PATH = re.compile(f"/stream/{ADDRESS}")
 PREFIX = "/stream/insightstrack/"
 MOST_BACKFILL_MINUTES, MOST_INTERVAL_SECONDS = 5, 60
 _RETRY_AFTER = b"2"

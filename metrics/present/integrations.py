@@ -31,7 +31,6 @@ from metrics.present import engagement_api, readers, rules, samples
 from metrics.present.readers import Reader
 from metrics.query.engagement import Surface
 
-LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 FIRST_LABEL: Final = "prod"
 MAX_REQUEST: Final = 100_000
 Context = dict[str, Any]
@@ -197,7 +196,7 @@ def _labels(team: Team, label: str) -> list[str]:
 def _label(request: HttpRequest) -> str:
     """The label that the address names; Http404 when no stream can have it."""
     label = request.GET.get("label") or FIRST_LABEL
-    if not LABEL.fullmatch(label):
+    if not re.fullmatch(rules.LABEL, label):
         raise Http404("No such stream.")
     return label
 
@@ -210,8 +209,7 @@ def _surface(name: str | None) -> Surface:
 
 
 def _stream_url(request: HttpRequest, team: Team, label: str) -> str:
-    path = f"/stream/insightstrack/accounts/{team.slug}/publishers/twitter/{label}.json"
-    return request.build_absolute_uri(path)
+    return request.build_absolute_uri(f"/stream/{rules.address(team.slug, label)}")
 
 
 def _address(team: Team, label: str) -> str:

@@ -162,7 +162,7 @@ _PLACE: list[Json] = [
         "in": "path",
         "required": True,
         "description": "Which of the team's streams; the usual one is `prod`.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,60}$"},
+        "schema": {"type": "string", "pattern": f"^{rules.LABEL}$"},
     },
 ]
 _BEARER: list[Json] = [{"TokenAuth": []}]
@@ -385,7 +385,7 @@ _ANALYTICS: Json = {
     },
 }
 
-_OF_LABEL = "insightstrack/accounts/{team}/publishers/twitter/{label}.json"
+_OF_LABEL = rules.address("{team}", "{label}")
 PATHS: Json = {
     f"/stream/{_OF_LABEL}": {"get": _READ_STREAM},
     f"/rules/{_OF_LABEL}": {"get": _LIST_RULES, "post": _CHANGE_RULES},

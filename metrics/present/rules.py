@@ -25,6 +25,9 @@ from metrics.present import quota
 
 log = structlog.get_logger(__name__)
 
+LABEL = r"[A-Za-z0-9_.-]{1,60}"
+ADDRESS = rf"insightstrack/accounts/(?P<team>[A-Za-z0-9_-]+)/publishers/twitter/(?P<label>{LABEL})\.json"
+"""What the addresses of a stream and of its rules end in, as a regular expression; `address` writes one."""
 MAX_BYTES = 5_000_000
 MAX_RULES = 5_000
 MAX_TAG = 255
@@ -75,6 +78,11 @@ def rules(request: HttpRequest, team: str, label: str) -> HttpResponse:
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = str(quota.RETRY_SECONDS)
     return response
+
+
+def address(team: str, label: str) -> str:
+    """What the addresses of a stream and of its rules end in."""
+    return f"insightstrack/accounts/{team}/publishers/twitter/{label}.json"
 
 
 def followed(team_id: int, label: str, handle_ids: Iterable[int]) -> list[StreamRule]:

@@ -109,3 +109,23 @@ async def test_it_sends_a_long_replay_to_a_reader_that_keeps_up(connection: Conn
     assert sum(len(message["body"]) for message in request.sent) == 24_000_001
     connection.leave()
     await running
+
+
+async def test_it_tells_how_far_a_reader_is_behind_while_the_server_waits_for_it(connection: Connection) -> None:
+    """As under uvicorn, whose `send` waits."""
+    begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_message: dict[str, Any]) -> None:
+        begun.set()
+        await may_go_on.wait()
+
+    running = asyncio.create_task(connection.run(slowly))
+    connection.put(b"a\r\n", 1)
+    await begun.wait()
+    await asyncio.wait([running], timeout=0.05)
+    behind = connection.standing(datetime.now(UTC))
+    assert (behind.waiting_bytes, behind.lag_ms >= 40) == (3, True)
+    may_go_on.set()
+    connection.leave()
+    await running
+    assert connection.standing(datetime.now(UTC)).lag_ms == 0
