@@ -1,8 +1,8 @@
 """The Redis Streams between the door and the writers: one for each shard, one entry for each accepted batch.
 
-The only module that speaks Redis Streams. An entry's payload is a run of `events.PACKED` records. Next to each stream
-stand two counters, events added and events applied, changed in the same transactions as the stream itself: their
-difference is the backlog. An entry leaves the stream when its writer has acknowledged it.
+The only module that speaks Redis Streams. An entry's payload is a run of records, all events or all snapshots. Beside
+each stream stand two counters, records added and records applied, changed in the same transactions as the stream:
+their difference is the backlog. An entry leaves the stream when its writer has acknowledged it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,7 @@ from redis.lock import Lock
 from redis.retry import Retry
 
 from metrics.vocabulary.events import PACKED
+from metrics.vocabulary.snapshots import SNAPSHOT_DTYPE
 
 Lease = Lock
 GROUP = "rollups"
@@ -37,12 +39,24 @@ class StreamUnavailableError(Exception):
     """Redis did not take the batch; the sender may send it again."""
 
 
+class Cargo(StrEnum):
+    """What an entry's records are: the name of its field in the stream."""
+
+    EVENTS = "e"
+    SNAPSHOTS = "s"
+
+    def records(self, payload: bytes | bytearray) -> int:
+        """How many records the payload holds."""
+        return len(payload) // (PACKED.size if self is Cargo.EVENTS else SNAPSHOT_DTYPE.itemsize)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One accepted batch as it lies in a shard's stream."""
 
     id: str
     payload: bytes
+    cargo: Cargo = Cargo.EVENTS
 
     @property
     def position(self) -> tuple[int, int]:
@@ -55,9 +69,9 @@ class Entry:
         return arrived_us(self.id)
 
     @property
-    def events(self) -> int:
-        """How many events the batch holds."""
-        return len(self.payload) // PACKED.size
+    def records(self) -> int:
+        """How many events or snapshots the batch holds."""
+        return self.cargo.records(self.payload)
 
 
 def position(entry_id: str) -> tuple[int, int]:
@@ -137,10 +151,13 @@ def read(shard: int, count: int, block_ms: int | None = None, *, pending: bool =
     if not answer:
         return []
     batches = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]
-    # An entry that was deleted while pending comes back without fields.
-    return [
-        Entry(entry_id.decode(), (fields or {}).get(b"e", b"")) for rows in batches for entry_id, fields in _rows(rows)
-    ]
+    return [_entry(entry_id, fields) for rows in batches for entry_id, fields in _rows(rows)]
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
+    """An entry as Redis tells it; one that was deleted while pending comes without fields."""
+    name, payload = next(iter((fields or {b"e": b""}).items()))
+    return Entry(entry_id.decode(), payload, Cargo(name.decode()))
 
 
 def _rows(rows: Any) -> Iterable[tuple[bytes, dict[bytes, bytes] | None]]:
@@ -154,15 +171,15 @@ def acknowledge(shard: int, entries: list[Entry]) -> None:
     with client().pipeline(transaction=True) as pipe:
         pipe.xack(stream_key(shard), GROUP, *ids)
         pipe.xdel(stream_key(shard), *ids)
-        pipe.incrby(_applied_key(shard), sum(entry.events for entry in entries))
+        pipe.incrby(_applied_key(shard), sum(entry.records for entry in entries))
         pipe.execute()
 
 
-def append(shard: int, payload: bytes) -> str:
-    """Append one batch from a synchronous caller; returns the entry's id."""
+def append(shard: int, payload: bytes, cargo: Cargo = Cargo.EVENTS) -> str:
+    """Append one batch from a synchronous caller; returns the entry's id. Raises RedisError: nothing was taken then."""
     with client().pipeline(transaction=True) as pipe:
-        pipe.xadd(stream_key(shard), {"e": payload})
-        pipe.incrby(_added_key(shard), len(payload) // PACKED.size)
+        pipe.xadd(stream_key(shard), {cargo: payload})
+        pipe.incrby(_added_key(shard), cargo.records(payload))
         return str(pipe.execute()[0].decode())
 
 
@@ -183,6 +200,9 @@ def oldest_waiting_us(shard: int) -> int | None:
     return arrived_us(rows[0][0].decode()) if rows else None
 
 
+_Batch = tuple[Mapping[int, bytes], Cargo]
+
+
 class Appender:
     """The door's side: appends the batches of many concurrent requests in one transaction with Redis.
 
@@ -194,15 +214,15 @@ class Appender:
         self._redis: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=10, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
         )
-        self._waiting: list[tuple[Mapping[int, bytes], asyncio.Future[dict[int, str]]]] = []
+        self._waiting: list[tuple[_Batch, asyncio.Future[dict[int, str]]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._read_at = 0.0
         self._backlog = 0
 
-    async def append(self, parts: Mapping[int, bytes]) -> dict[int, str]:
+    async def append(self, parts: Mapping[int, bytes], cargo: Cargo = Cargo.EVENTS) -> dict[int, str]:
         """Store one batch, `{shard: payload}`, whole or not at all; the entry ids come once Redis holds it durably."""
         stored: asyncio.Future[dict[int, str]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((parts, stored))
+        self._waiting.append(((parts, cargo), stored))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         return await stored
@@ -226,7 +246,7 @@ class Appender:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                ids = await self._store([parts for parts, _ in batch])
+                ids = await self._store([waiting for waiting, _ in batch])
             except (RedisError, OSError) as error:
                 for _, stored in batch:
                     if not stored.done():
@@ -236,17 +256,17 @@ class Appender:
                 if not stored.done():
                     stored.set_result(entry_ids)
 
-    async def _store(self, batch: list[Mapping[int, bytes]]) -> list[dict[int, str]]:
+    async def _store(self, batch: list[_Batch]) -> list[dict[int, str]]:
         added: dict[int, int] = {}
         async with self._redis.pipeline(transaction=True) as pipe:
-            for parts in batch:
+            for parts, cargo in batch:
                 for shard, payload in parts.items():
-                    pipe.xadd(stream_key(shard), {"e": payload})
-                    added[shard] = added.get(shard, 0) + len(payload) // PACKED.size
-            for shard, events in added.items():
-                pipe.incrby(_added_key(shard), events)
+                    pipe.xadd(stream_key(shard), {cargo: payload})
+                    added[shard] = added.get(shard, 0) + cargo.records(payload)
+            for shard, records in added.items():
+                pipe.incrby(_added_key(shard), records)
             answers = iter(await pipe.execute())
-        return [{shard: next(answers).decode() for shard in parts} for parts in batch]
+        return [{shard: next(answers).decode() for shard in parts} for parts, _ in batch]
 
     async def aclose(self) -> None:
         """Close the connections."""

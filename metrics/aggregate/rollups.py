@@ -115,7 +115,7 @@ class Writer:
         self._not_before = time.monotonic() + GATHER_SECONDS if len(entries) < wanted // 4 else 0.0
         applied = apply(self.shard, entries)
         stream.acknowledge(self.shard, entries)
-        held = sum(entry.events for entry in entries) / len(entries)
+        held = sum(entry.records for entry in entries) / len(entries)
         self._events_per_entry += (held - self._events_per_entry) / 4
         return applied
 
@@ -175,7 +175,7 @@ def _apply_together(shard: int, entries: Sequence[stream.Entry]) -> Applied:
         cursor = StreamCursor.objects.select_for_update().get(shard=shard)
         done = stream.position(cursor.last_entry)
         fresh_entries = [entry for entry in entries if entry.position > done]
-        events = sum(entry.events for entry in fresh_entries)
+        events = sum(entry.records for entry in fresh_entries)
         if len(fresh_entries) < len(entries):
             # Counted before, or overtaken: read by a writer that stood still until its lease was another's. The events
             # themselves tell which, as each counts once.

@@ -112,8 +112,7 @@ def pack(event: IncomingEvent, handles: Mapping[str, int], now_us: int) -> tuple
     if not 1 <= event.count <= MAX_COUNT:
         raise Refusal("count", Reason.COUNT_OUT_OF_RANGE, f"count: must be 1 to {MAX_COUNT:,}.")
     occurred_us = int(event.occurred_at.timestamp() * 1e6 + 0.5)
-    if not tweet_created_ms(tweet_id) * 1000 - _TOLERANCE_US <= occurred_us <= now_us + _TOLERANCE_US:
-        raise _refusal_of_time(tweet_id, occurred_us, now_us)
+    refuse_time("occurred_at", tweet_id, occurred_us, now_us)
     key = blake2b(event.id.encode(), digest_size=16).digest()
     person = person_of(event.user_id)
     return (
@@ -145,12 +144,15 @@ def tweet_id_of(value: str | int, field: str = "tweet_id") -> int:
     raise Refusal(field, Reason.BAD_TWEET_ID, detail)
 
 
-def _refusal_of_time(tweet_id: int, occurred_us: int, now_us: int) -> Refusal:
-    if occurred_us > now_us + _TOLERANCE_US:
-        return Refusal("occurred_at", Reason.IN_THE_FUTURE, "occurred_at: more than 5 minutes in the future.")
-    if occurred_us < _FIRST_US:
-        return Refusal("occurred_at", Reason.TOO_EARLY, "occurred_at: before 2006-03-21, the day of the first Tweet.")
-    return Refusal("occurred_at", Reason.BEFORE_THE_TWEET, "occurred_at: more than 5 minutes before the Tweet itself.")
+def refuse_time(field: str, tweet_id: int, instant_us: int, now_us: int) -> None:
+    """Raise Refusal unless the instant (Unix µs) lies between the Tweet's creation and now, give or take 5 minutes."""
+    if tweet_created_ms(tweet_id) * 1000 - _TOLERANCE_US <= instant_us <= now_us + _TOLERANCE_US:
+        return
+    if instant_us > now_us:
+        raise Refusal(field, Reason.IN_THE_FUTURE, f"{field}: more than 5 minutes in the future.")
+    if instant_us < _FIRST_US:
+        raise Refusal(field, Reason.TOO_EARLY, f"{field}: before 2006-03-21, the day of the first Tweet.")
+    raise Refusal(field, Reason.BEFORE_THE_TWEET, f"{field}: more than 5 minutes before the Tweet itself.")
 
 
 _AT_FIELD = re.compile(r" - at `\$\.([a-z_]+)")

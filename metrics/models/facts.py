@@ -1,4 +1,4 @@
-"""The tables: what happened, what it adds up to, and how far the writers have come.
+"""Facts: what happened, what it adds up to, and how far the writers have come.
 
 Every key of a large table starts with `handle_id`, so the schema can be distributed by it unchanged. Events and minute
 rollups are partitioned by day, so that old data is dropped, never deleted from; partitions are made by
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -121,6 +122,55 @@ class TweetRollup(Rollup):
         return f"Tweet {self.tweet_id}, {Grain(self.grain).name.lower()} from {self.start}"
 
 
+class InferredCount(models.Model):
+    """What a snapshot said beyond the events that are known: a piece of the difference, laid at an instant.
+
+    `counts` has one number for each of the 26 types. A late event that the snapshot had covered takes its count out
+    of here, so that nothing counts twice; `rebuild` reads these rows beside the events. `is_history` marks what had
+    happened before the source was first heard: charts show it as "before tracking". `part` is the snapshot's.
+    """
+
+    pk = models.CompositePrimaryKey("handle_id", "tweet_id", "as_of", "source_id", "part", "promoted", "occurred_at")
+    handle = _facts_of()
+    tweet_id = models.BigIntegerField()
+    as_of = models.DateTimeField()
+    source_id = models.BigIntegerField()
+    part = models.SmallIntegerField()
+    promoted = models.BooleanField()
+    occurred_at = models.DateTimeField()
+    counts = ArrayField(models.BigIntegerField(), size=len(NAMES))
+    is_history = models.BooleanField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["handle", "as_of"], name="inferred_by_age")]
+
+    def __str__(self) -> str:
+        return f"Tweet {self.tweet_id}, inferred at {self.occurred_at} as of {self.as_of}"
+
+
+class LastSnapshot(models.Model):
+    """What a source last said of a Tweet, by type: numbers and as of when (Unix µs, 0 where it never said any).
+
+    `low` and `low_as_of` hold a fall that waits to be seen again (-1: none); `ahead` is by how much our totals are
+    ahead of a source that has started to count anew.
+    """
+
+    pk = models.CompositePrimaryKey("handle_id", "tweet_id", "source_id", "part")
+    handle = _facts_of()
+    tweet_id = models.BigIntegerField()
+    source_id = models.BigIntegerField()
+    part = models.SmallIntegerField()
+    counts = ArrayField(models.BigIntegerField(), size=len(NAMES))
+    as_of = ArrayField(models.BigIntegerField(), size=len(NAMES))
+    low = ArrayField(models.BigIntegerField(), size=len(NAMES), null=True)
+    low_as_of = ArrayField(models.BigIntegerField(), size=len(NAMES), null=True)
+    ahead = ArrayField(models.BigIntegerField(), size=len(NAMES), null=True)
+
+    def __str__(self) -> str:
+        return f"Tweet {self.tweet_id} by source {self.source_id}"
+
+
 class HandleFeed(models.Model):
     """How far a handle's figures have come: `sequence` counts its commits, so a browser can see a gap."""
 
@@ -153,6 +203,7 @@ class SetAsideEntry(models.Model):
 
     shard = models.SmallIntegerField()
     entry = models.CharField(max_length=40)
+    cargo = models.CharField(max_length=1, default="e", db_default="e", help_text="e for events, s for snapshots")
     payload = models.BinaryField()
     error = models.TextField()
     set_aside_at = models.DateTimeField(default=timezone.now)

@@ -1,0 +1,47 @@
+"""The tables: `facts` (what happened, what it adds up to), `sources` (where it comes from), `imports` (files)."""
+
+from metrics.models.facts import (
+    DroppedDay,
+    EngagementEvent,
+    HandleFeed,
+    HandleRollup,
+    InferredCount,
+    LastSnapshot,
+    Media,
+    Rejection,
+    Rollup,
+    SetAsideEntry,
+    StreamCursor,
+    StreamRule,
+    Tweet,
+    TweetRollup,
+)
+from metrics.models.imports import AccountDay, FileImport, ImportPiece, ImportProblem, ImportState
+from metrics.models.sources import Outage, Source, SourceDay, SourceNote, SourceState
+
+__all__ = [
+    "AccountDay",
+    "DroppedDay",
+    "EngagementEvent",
+    "FileImport",
+    "HandleFeed",
+    "HandleRollup",
+    "ImportPiece",
+    "ImportProblem",
+    "ImportState",
+    "InferredCount",
+    "LastSnapshot",
+    "Media",
+    "Outage",
+    "Rejection",
+    "Rollup",
+    "SetAsideEntry",
+    "Source",
+    "SourceDay",
+    "SourceNote",
+    "SourceState",
+    "StreamCursor",
+    "StreamRule",
+    "Tweet",
+    "TweetRollup",
+]
