@@ -56,6 +56,7 @@ class Setting:
     label: str
     help: str = ""
     is_secret: bool = False
+    is_required: bool = True
     default: str = ""
 
 
@@ -96,6 +97,8 @@ class Connector(ABC):
     silent_after_seconds: ClassVar[int | None] = None
     is_run: ClassVar[bool] = True
     """Whether it is run by us; False for those that the platform calls, such as webhooks."""
+    connect_url: ClassVar[str | None] = None
+    """The name of the page that connects one (it takes the username), where settings are not enough."""
 
     def checked(self, source: Source, given: dict[str, str]) -> dict[str, str]:
         """The settings to keep, from what the form sent; raises SettingsError."""
@@ -111,6 +114,9 @@ class Connector(ABC):
     async def test(self, source: Source) -> str:
         """Try the connection without taking anything; one sentence of what was found. Raises SourceError."""
         raise SourceError(f"{self.label} cannot be tested.")
+
+    def forget(self, source: Source) -> None:  # noqa: B027  # most platforms granted nothing
+        """Withdraw what the platform granted; called before the source is removed."""
 
 
 @cache
