@@ -14,7 +14,7 @@ from django.http import Http404
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from accounts.sealing import unseal
+from accounts.sealing import holds_sealed, unseal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -198,6 +198,7 @@ class ApiToken(models.Model):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
+@holds_sealed("consumer_secret", "access_secret")
 class OAuthCredentials(models.Model):
     """A token's second key, for clients that sign with OAuth 1.0a; it lives, reaches and ends with the token.
 

@@ -190,6 +190,6 @@ def _live(access_token: str) -> OAuthCredentials | None:
         # Opened here, so that a broken seal is a refusal and no server error.
         _ = found.keys
     except BrokenSealError:
-        log.warning("oauth_credentials_unreadable", token=str(token), hint="They were sealed under another SECRET_KEY.")
+        log.warning("oauth_credentials_unreadable", token=str(token), hint="No SEALING_KEY opens them.")
         return None
     return found

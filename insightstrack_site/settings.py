@@ -12,6 +12,7 @@ from typing import Any
 
 import environ
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -35,6 +36,11 @@ def _made_once(path: Path) -> str:
 
 # --- the installation ---------------------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="") or _made_once(VAR_DIR / "secret_key")
+# What is kept encrypted is sealed under SEALING_KEY, and opens under the others too; without one SECRET_KEY seals.
+SEALING_KEY = env.str("SEALING_KEY", default="")
+SEALING_KEY_FALLBACKS = env.list("SEALING_KEY_FALLBACKS", default=[])
+if any(len(key) < 32 for key in (SEALING_KEY, *SEALING_KEY_FALLBACKS) if key):
+    raise ImproperlyConfigured("SEALING_KEY, SEALING_KEY_FALLBACKS: a key needs at least 32 random characters.")
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PORT = env.int("PORT", default=8000)

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import Handle, User
-from accounts.sealing import seal, unseal
+from accounts.sealing import holds_sealed, seal, unseal
 
 
 class SourceState(models.TextChoices):
@@ -32,6 +32,7 @@ class SourceState(models.TextChoices):
         return self in {SourceState.STARTING, SourceState.LIVE, SourceState.CATCHING_UP}
 
 
+@holds_sealed("sealed")
 class Source(models.Model):
     """One source of a handle's events or counts.
 
