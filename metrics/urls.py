@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from metrics.present import analytics, api, engagement_api, exports, integrations, pages, rules
+from metrics.present import analytics, api, engagement_api, exports, integrations, pages, rules, sources, start
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.handles, name="handles"),
@@ -18,6 +18,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/series.csv", exports.export_series, name="export_series"),
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),
     path("h/<str:username>/t/<int:tweet_id>/series.csv", exports.export_tweet_series, name="export_tweet_series"),
+    path("h/<str:username>/first-token/", start.first_token, name="first_token"),
+    path("h/<str:username>/begun/", start.begun, name="begun"),
+    path("h/<str:username>/sources/", sources.page, name="sources"),
+    path("h/<str:username>/sources/figures/", sources.figures, name="source_figures"),
+    path("h/<str:username>/sources/trouble/", sources.trouble, name="source_trouble"),
+    path("h/<str:username>/sources/connect/<str:kind>/", sources.connect, name="source_connect"),
+    path("h/<str:username>/sources/<int:pk>/<str:action>/", sources.act, name="source_act"),
     re_path(f"^rules/{rules.ADDRESS}$", rules.rules, name="rules"),
     path("insights/engagement/<path:surface>", engagement_api.engagement_counts, name="engagement"),
     path("2/tweets/analytics", analytics.tweets_analytics, name="analytics"),

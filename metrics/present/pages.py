@@ -18,9 +18,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from accounts.access import EDITORS
 from accounts.models import Handle, Role, User
 from metrics.models import HandleFeed, Tweet
-from metrics.present import charts, clock, panels, snapshot
+from metrics.present import charts, clock, panels, snapshot, sources
 from metrics.query import params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
 from metrics.query.report import TweetRow
@@ -102,6 +103,7 @@ def dashboard(request: HttpRequest, username: str) -> HttpResponse:
         error, query, sort = refused, params.parse({}, handle, now), DEFAULT_SORT
     context = _dashboard_context(query, sort, request.GET.get("order") == "asc")
     context |= {"handle": handle, "error": error, "given": request.GET, "example_tweet": snowflake_at(now)}
+    context |= {"troubled": sources.troubled(handle), "can_edit": _can_edit(request, handle)}
     with timezone.override(query.zone):
         return render(request, "dashboard.html", context, status=400 if error else 200)
 
@@ -173,6 +175,10 @@ def search(request: HttpRequest) -> HttpResponse:
     }
     is_part = bool(getattr(request, "htmx", False))
     return render(request, "partials/found.html" if is_part else "search.html", context)
+
+
+def _can_edit(request: HttpRequest, handle: Handle) -> bool:
+    return cast("User", request.user).memberships.filter(team=handle.team_id, role__in=EDITORS).exists()
 
 
 def _signed_out() -> JsonResponse:

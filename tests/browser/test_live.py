@@ -146,7 +146,7 @@ def test_it_holds_the_order_while_somebody_reads(visit: Visit, studio: Studio) -
 def test_it_comes_alive_with_the_first_event(visit: Visit, live_stack: Stack, studio: Studio) -> None:
     fresh = Studio(live_stack, "brand_new")
     page = visit.open(fresh.path, drawn=False)
-    expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing has been counted for @brand_new yet")).to_be_visible()
     badge(page, "Waiting")
     fresh.send("impressions", 12)
     expect(page.locator(TILE.format("impressions"))).to_have_text("12")

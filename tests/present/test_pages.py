@@ -136,7 +136,7 @@ def test_it_names_the_parameter_that_cannot_be_used(reader: Client, northwind: H
 
 def test_it_shows_how_to_send_the_first_event(reader: Client, northwind: Handle) -> None:
     html = reader.get(reverse("dashboard", args=["northwind"])).content.decode()
-    assert "No events yet" in html
+    assert "Nothing has been counted for @northwind yet" in html
     assert CURL in html
     assert "See how to send the first one" in reader.get("/").content.decode()
 
