@@ -14,6 +14,7 @@ from functools import partial
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
@@ -25,7 +26,8 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from metrics import stream, telemetry
-from metrics.models import StreamCursor
+from metrics.ingest import runner
+from metrics.models import Source, StreamCursor
 
 LAG_ALLOWED = 60.0  # seconds that an accepted event may wait
 BEAT_ALLOWED = 60.0  # seconds since the beat was last heard
@@ -71,10 +73,11 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 
 
 def readiness() -> dict[str, Check]:
-    """Every check by name: database, redis, each shard's consumer, beat."""
+    """Every check by name: database, redis, each shard's consumer, the sources, beat."""
     checks = {"database": check_database(), "redis": _asking_redis(_ping)}
     for shard in range(settings.SHARDS):
         checks[f"consumer_{shard}"] = _asking_redis(partial(check_consumer, shard))
+    checks["sources"] = _asking_redis(check_sources)
     checks["beat"] = _asking_redis(check_beat)
     return checks
 
@@ -109,6 +112,15 @@ def lease_is_held(shard: int, patience: float = 0.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def check_sources() -> Check:
+    """No source waits long for somebody to run it. Raises RedisError."""
+    try:
+        overdue = len(runner.overdue(datetime.now(UTC)))
+    except DatabaseError:
+        return Check(False, "the database does not answer")
+    return Check(not overdue, f"{overdue} sources wait for a thread" if overdue else "")
 
 
 def check_beat() -> Check:
@@ -165,6 +177,7 @@ class InstallationCollector(Collector):
             lag.add_metric([str(shard)], waited)
             held.add_metric([str(shard)], float(lease_is_held(shard)))
         yield from (backlog, lag, held, _announce_latency())
+        yield GaugeMetricFamily("insightstrack_sources_held", "Sources that are being run", value=runner.held())
         heard_at = telemetry.last_beat_at()
         if heard_at is not None:
             at = heard_at.timestamp()
@@ -178,7 +191,10 @@ class InstallationCollector(Collector):
         )
         for shard, events in StreamCursor.objects.values_list("shard", "applied_events"):
             applied.add_metric([str(shard)], events)
-        yield applied
+        known = GaugeMetricFamily("insightstrack_sources", "Sources by kind and state", labels=["kind", "state"])
+        for kind, state, number in Source.objects.values_list("kind", "state").annotate(Count("pk")).order_by():
+            known.add_metric([kind, state], number)
+        yield from (applied, known)
 
 
 def _announce_latency() -> HistogramMetricFamily:

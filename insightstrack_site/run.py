@@ -43,6 +43,7 @@ class Plan:
     shards: int
     database_url: str | None
     redis_url: str | None
+    source_threads: int = 32
 
     @classmethod
     def from_environment(cls) -> Plan:
@@ -59,6 +60,7 @@ class Plan:
             shards=_number("SHARDS", 2, largest=64),
             database_url=os.environ.get("DATABASE_URL") or None,
             redis_url=os.environ.get("REDIS_URL") or None,
+            source_threads=_number("SOURCE_THREADS", 32, largest=1_000),
         )
 
     @property
@@ -187,27 +189,20 @@ def prepare(plan: Plan, environment: dict[str, str], supervisor: Supervisor) -> 
 def programs(plan: Plan, environment: dict[str, str]) -> Iterator[Program]:
     """Our own processes, in the order in which they are worth starting."""
     celery = [sys.executable, "-m", "celery", "--app", "insightstrack_site", "--quiet"]
-    worker = [
-        *celery,
-        "worker",
-        "--pool",
-        "prefork",
-        "--without-gossip",
-        "--without-mingle",
-        "--loglevel",
-        "INFO",
-    ]
+    pool = {"DATABASE_POOL": os.environ.get("DATABASE_POOL", "10")}
 
     def program(name: str, command: list[str], **more: str) -> Program:
         return Program(name, command, {**environment, **more}, BASE_DIR, plan.var_dir / "log" / f"{name}.log")
 
-    yield program("web", web_command(plan), DATABASE_POOL=os.environ.get("DATABASE_POOL", "10"))
-    yield program(
-        "consumers",
-        [*worker, "--queues", "consumers", "--concurrency", str(plan.shards), "--hostname", "consumers@%h"],
-    )
+    def worker(name: str, queue: str, concurrency: int, pool: str = "prefork") -> list[str]:
+        work = [*celery, "worker", "--pool", pool, "--concurrency", str(concurrency), "--queues", queue]
+        return [*work, "--without-gossip", "--without-mingle", "--loglevel", "INFO", "--hostname", f"{name}@%h"]
+
+    yield program("web", web_command(plan), **pool)
+    yield program("consumers", worker("consumers", "consumers", plan.shards))
     yield program("beat", [*celery, "beat", "--schedule", str(plan.var_dir / "beat"), "--pidfile", ""])
-    yield program("worker", [*worker, "--queues", "celery", "--concurrency", "2", "--hostname", "worker@%h"])
+    yield program("worker", worker("worker", "celery", 2))
+    yield program("sources", worker("sources", "sources", plan.source_threads, "threads"), **pool)
     if plan.demo:
         yield program("demo", [sys.executable, str(BASE_DIR / "manage.py"), "demo_feed"])
 

@@ -95,13 +95,17 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A worker takes a task only when it has a process for it: another machine's idle one would otherwise wait in vain.
 CELERY_WORKER_DISABLE_PREFETCH = True
-CELERY_TASK_ROUTES = {"metrics.tasks.consume": {"queue": "consumers"}}
+CELERY_TASK_ROUTES = {
+    "metrics.tasks.consume": {"queue": "consumers"},
+    "metrics.tasks.run_source": {"queue": "sources"},
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "visibility_timeout": 600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "writers": {"task": "metrics.tasks.beat", "schedule": 3.0, "options": {"expires": 10}},
+    "sources": {"task": "metrics.tasks.start_sources", "schedule": 3.0, "options": {"expires": 10}},
     "retention": {"task": "metrics.tasks.retention", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from multiprocessing import RawValue
 
 import structlog
@@ -14,13 +16,15 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
 from metrics.aggregate import history, rollups
-from metrics.ingest import rejections
+from metrics.ingest import rejections, runner
 from metrics.present.announce import Announcer
 
 log = structlog.get_logger(__name__)
 
 SHIFT_SECONDS = 60.0
 RENEW_SECONDS = 2.0
+SOURCES_QUEUE = "sources"
+QUEUED_SECONDS = 600
 # Only a worker's first process hears that it is to stop; the pool's processes, forked from it, read it here.
 _stopping = RawValue(ctypes.c_bool, False)
 
@@ -85,6 +89,39 @@ def _release(lease: stream.Lease) -> None:
         lease.release()
     except (LockError, LockNotOwnedError, RedisError) as error:
         log.info("lease_gone", error=str(error))
+
+
+@shared_task
+def start_sources() -> None:
+    """Every few seconds: queue the sources that are due and that nobody runs."""
+    waiting = runner.waiting(datetime.now(UTC))
+    # A mark that outlived its message, because a worker died with it, must not hold a source back.
+    _queue_sources(waiting, is_again=_queued_sources() == 0)
+
+
+@shared_task
+def run_source(source_id: int) -> None:
+    """Work one source for about a minute, or on while no other waits for a thread; then hand it on."""
+    stream.client().delete(_queued_key(source_id))
+    terms = runner.Terms(lambda: bool(_stopping.value), lambda: _queued_sources() > 0)
+    if runner.run(source_id, terms):
+        _queue_sources([source_id], is_again=True)
+
+
+def _queue_sources(source_ids: Iterable[int], is_again: bool) -> None:
+    """Queue each once, however many beats pass until a thread is free; `is_again`: even if it is marked as queued."""
+    for source_id in source_ids:
+        if stream.client().set(_queued_key(source_id), 1, nx=not is_again, ex=QUEUED_SECONDS):
+            run_source.delay(source_id)
+
+
+def _queued_key(source_id: int) -> str:
+    return f"queued:source:{source_id}"
+
+
+def _queued_sources() -> int:
+    """How many wait for a thread: the broker keeps a queue as a list of that name."""
+    return int(stream.client().llen(SOURCES_QUEUE))
 
 
 @shared_task

@@ -123,7 +123,7 @@ class Stack:
                 program.spawn()
 
     def kill(self, name: str) -> None:
-        """End one program (web, consumers, worker, beat) at once; `eventually` and `tend` start it again."""
+        """End one program (web, consumers, worker, sources, beat) at once; `eventually` and `tend` start it again."""
         process = self.processes[name].process
         assert process is not None
         processes.signal_group(process.pid, signal.SIGKILL)

@@ -24,6 +24,7 @@ _NAMES = (
     ("daphne", "web"),
     ("uvicorn", "web"),
     ("consumers", "consumers"),
+    ("sources@", "sources"),
     ("worker", "worker"),
     ("beat", "beat"),
     ("demo_feed", "demo"),

@@ -40,10 +40,26 @@ def known(handle: Handle | int, kind: str, name: str) -> Source:
     return Source.objects.get_or_create(handle_id=handle_id, kind=kind, name=name)[0]
 
 
-def enter(source: Source, state: SourceState, reason: str = "", due_at: datetime | None = None) -> None:
-    """Move the source into a state, note it, and open or close its outage; nothing when it is in it already."""
+class MovedError(Exception):
+    """Somebody else has moved the source meanwhile, such as paused it; nothing was changed."""
+
+
+def enter(
+    source: Source,
+    state: SourceState,
+    reason: str = "",
+    due_at: datetime | None = None,
+    *,
+    since: datetime | None = None,
+) -> None:
+    """Move the source into a state, note it, and open or close its outage; nothing when it is in it already.
+
+    With `since`, only out of the state that it entered then; raises MovedError.
+    """
     with transaction.atomic():
         before = Source.objects.select_for_update().get(pk=source.pk)
+        if since is not None and before.state_since != since:
+            raise MovedError(f"{source} was moved by somebody else.")
         source.state, source.reason, source.due_at = state, reason[:500], due_at
         if (before.state, before.reason) == (state, source.reason):
             source.state_since = before.state_since
@@ -68,16 +84,15 @@ def note_gap(source: Source) -> None:
     """Call as a runner begins: when nobody has run the source for a while although it was up, that was an outage."""
     now = timezone.now()
     heard = source.last_heard_at
-    if (
-        heard is None
-        or not SourceState(source.state).is_up
-        or now - heard < GAP
-        or (source.due_at or now) > heard + GAP
-    ):
+    if heard is None or not SourceState(source.state).is_up:
+        return
+    # Until it was due again, its silence was its schedule.
+    since = max(heard, source.due_at or heard)
+    if now - since < GAP:
         return
     reason = "InsightsTrack was not running."
-    Outage.objects.create(source=source, since=heard, until=now, state=SourceState.FAILING, reason=reason)
-    note(source, f"Not heard from {heard:%Y-%m-%d %H:%M} to {now:%H:%M} UTC: {reason}", is_trouble=True)
+    Outage.objects.create(source=source, since=since, until=now, state=SourceState.FAILING, reason=reason)
+    note(source, f"Not heard from {since:%Y-%m-%d %H:%M} to {now:%H:%M} UTC: {reason}", is_trouble=True)
 
 
 def note(source: Source, text: str, is_trouble: bool = False) -> None:

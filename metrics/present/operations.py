@@ -16,6 +16,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from metrics import stream, telemetry
+from metrics.ingest import runner
 from metrics.models import Rejection, SetAsideEntry
 
 _DISK_SQL = Path(__file__).with_name("disk.sql").read_text()
@@ -38,10 +39,14 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What Redis knows: rates, waits, writers, the beat, and its own memory."""
+    """What Redis knows: rates, waits, writers, running sources, the beat, and its own memory."""
 
     events_per_second: float | None
     shards: tuple[Shard, ...]
+    sources_held: int
+    """Sources that are being run now."""
+    sources_waiting: int
+    """Sources that are due and that nobody runs."""
     beat_at: datetime | None
     announce_ms: dict[str, int | None]
     """Percentile → the upper bound in ms, over everything since Redis was first started."""
@@ -89,6 +94,8 @@ def _flow() -> Flow:
     return Flow(
         events_per_second=telemetry.throughput(),
         shards=tuple(map(shard, stream.shards())),
+        sources_held=runner.held(),
+        sources_waiting=len(runner.waiting(timezone.now())),
         beat_at=telemetry.last_beat_at(),
         announce_ms={name: seen.percentile(share) for name, share in PERCENTILES.items()},
         memory_bytes=int(memory["used_memory"]),

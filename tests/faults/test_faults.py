@@ -121,7 +121,7 @@ def test_it_counts_once_when_postgresql_restarts(live_stack: Stack, load: Load) 
 def test_it_counts_once_when_every_program_is_killed(live_stack: Stack, load: Load) -> None:
     with load.running():
         wait_for_answers(live_stack, load)
-        for name in ("web", "consumers", "worker", "beat"):
+        for name in ("web", "consumers", "worker", "sources", "beat"):
             live_stack.kill(name)
         wait_for_answers(live_stack, load)
     check_counted_once(live_stack, load)

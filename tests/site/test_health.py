@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from django.conf import settings
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from accounts.models import Handle
 from metrics import stream, telemetry
+from metrics.ingest import runner
+from metrics.ingest.connectors import registry
+from metrics.models import Source
+from tests.ingest.scripted import Scripted
 
 ASK = """
 import json, sys, django
@@ -58,7 +64,7 @@ def test_it_is_alive_without_asking_anyone(client: Client) -> None:
 def test_it_is_ready_when_every_part_works(client: Client, healthy: None) -> None:
     status, checks = ready(client)
     assert status == 200
-    assert set(checks) == {"database", "redis", "consumer_0", "consumer_1", "beat"}
+    assert set(checks) == {"database", "redis", "consumer_0", "consumer_1", "sources", "beat"}
     assert checks["consumer_0"] == {"ok": True, "reason": "", "backlog_events": 0, "lag_seconds": 0.0}
 
 
@@ -84,6 +90,22 @@ def test_it_is_not_ready_without_the_beat(client: Client, healthy: None) -> None
     assert checks["beat"]["reason"].startswith("the beat was last heard ")
     stream.client().delete(telemetry.BEAT_KEY)
     assert ready(client)[1]["beat"]["reason"] == "the beat was never heard"
+
+
+def test_it_is_not_ready_while_a_source_waits_for_a_thread(
+    client: Client, healthy: None, northwind: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry(), "scripted", Scripted())
+    long_ago = datetime.now(UTC) - timedelta(minutes=2)
+    source = Source.objects.create(handle=northwind, kind="scripted", name="a stream", state_since=long_ago)
+    status, checks = ready(client)
+    assert status == 503
+    assert checks["sources"]["reason"] == "1 sources wait for a thread"
+    stream.client().set(runner.lease_key(source.pk), "held")
+    assert ready(client)[0] == 200
+    told = client.get("/metrics").content.decode()
+    assert 'insightstrack_sources{kind="scripted",state="starting"} 1.0' in told
+    assert "insightstrack_sources_held 1.0" in told
 
 
 def test_it_tells_prometheus_what_waits_and_how_long_announcing_takes(client: Client, healthy: None) -> None:

@@ -127,7 +127,7 @@ def test_it_lets_no_second_one_onto_its_data(installation: Installation) -> None
 
 
 @pytest.mark.parametrize(
-    "words", ["asgi:application", "consumers@", " beat --schedule", "bin/postgres -D", "redis-server"]
+    "words", ["asgi:application", "consumers@", "sources@", " beat --schedule", "bin/postgres -D", "redis-server"]
 )
 def test_it_recovers_from_the_death_of(installation: Installation, words: str) -> None:
     dead = installation.leader(words)

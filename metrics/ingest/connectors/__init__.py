@@ -108,6 +108,7 @@ class Connector(ABC):
     async def run(self, shift: Shift) -> datetime | None:
         """Work until the shift is over or nothing is left to do; returns when to be run again (None: at once).
 
+        A second after its shift is over it is cancelled where it waits; what `take` has begun is still stored whole.
         Raises SourceError (or a subclass) when the source cannot go on.
         """
 
@@ -122,9 +123,7 @@ class Connector(ABC):
 @cache
 def registry() -> dict[str, Connector]:
     """Every connector by its kind."""
-    found: dict[str, Connector] = {}
-    for name in MODULES:
-        import_module(f"{__name__}.{name}")
-    for kind in Connector.__subclasses__():
-        found[kind.kind] = kind()
-    return found
+    names = {f"{__name__}.{name}" for name in MODULES}
+    for name in names:
+        import_module(name)
+    return {kind.kind: kind() for kind in Connector.__subclasses__() if kind.__module__ in names}
