@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allauth.account.decorators import secure_admin_login
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Admin signs in through the one sign-in page, so that two-factor and lock-out hold here too.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # allauth's documented recipe
+# allauth's own tables stay empty: an app's secret and an account's tokens would lie open in them.
+admin.site.unregister((SocialAccount, SocialApp, SocialToken))
 admin.site.site_header = admin.site.site_title = "InsightsTrack admin"
 
 
@@ -101,12 +104,12 @@ class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in
 class HandleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
     """Handles."""
 
-    list_display = ("username", "display_name", "platform", "team", "time_zone", "created_at")
-    list_filter = ("platform",)
+    list_display = ("username", "display_name", "platform", "team", "time_zone", "authenticated_at", "created_at")
+    list_filter = ("platform", ("authenticated_at", admin.EmptyFieldListFilter))
     list_select_related = ("team",)
     search_fields = ("username", "display_name", "team__name")
     autocomplete_fields = ("team",)
-    readonly_fields = ("created_at",)
+    readonly_fields = ("authenticated_at", "created_at")
 
 
 @admin.register(ApiToken)

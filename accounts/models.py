@@ -148,6 +148,8 @@ class Handle(models.Model):
         validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Use a colour like #0b6e69.")],
     )
     time_zone = models.CharField(max_length=60, default="UTC", validators=[validate_time_zone])
+    # Since when its own account on the platform has vouched for it; empty when nothing does.
+    authenticated_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = HandleQuerySet.as_manager()

@@ -9,6 +9,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -32,6 +33,11 @@ def _made_once(path: Path) -> str:
     with os.fdopen(handle, "w") as file:
         file.write(secrets.token_urlsafe(48))
     return path.read_text().strip()
+
+
+def _origin(url: str) -> str:
+    """The scheme and host of an address, as Content-Security-Policy wants them."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
 
 
 # --- the installation ---------------------------------------------------------------------------------------
@@ -85,6 +91,13 @@ STREAM_CONNECTIONS_PER_TOKEN = env.int("STREAM_CONNECTIONS_PER_TOKEN", default=2
 STREAM_BUFFER_BYTES = env.int("STREAM_BUFFER_BYTES", default=8_000_000)
 ENGAGEMENT_REQUESTS_PER_MINUTE = env.int("ENGAGEMENT_REQUESTS_PER_MINUTE", default=600)
 
+# --- X ------------------------------------------------------------------------------------------------------
+# The app under which this installation is known to X, from its developer portal.
+X_CLIENT_ID = env.str("X_CLIENT_ID", default="")
+X_CLIENT_SECRET = env.str("X_CLIENT_SECRET", default="")
+X_API_URL = env.str("X_API_URL", default="https://api.x.com").rstrip("/")
+X_AUTHORISE_URL = env.str("X_AUTHORISE_URL", default="https://x.com/i/oauth2/authorize")
+
 # --- Celery -------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = (
     REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
@@ -123,6 +136,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
     "axes",
     "csp",
     "django_htmx",
@@ -217,6 +231,9 @@ AXES_CLIENT_IP_CALLABLE = "accounts.adapter.client_ip"
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Only to link the account of a handle, see metrics.present.x_sign_in; its tokens are sealed and kept with the source.
+SOCIALACCOUNT_ADAPTER = "metrics.present.x_sign_in.AccountLinker"
+SOCIALACCOUNT_STORE_TOKENS = False
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 # Without EMAIL_URL nothing is mailed, and the sign-in page offers no password reset.
 CAN_MAIL = bool(env.str("EMAIL_URL", default=""))
@@ -234,7 +251,8 @@ CONTENT_SECURITY_POLICY = {
         "connect-src": [SELF],
         "object-src": [NONE],
         "base-uri": [NONE],
-        "form-action": [SELF],
+        # The form that begins "Connect with X" is led on to X, which browsers count as its action.
+        "form-action": [SELF, *([_origin(X_AUTHORISE_URL)] if X_CLIENT_ID else [])],
         "frame-ancestors": [NONE],
     }
 }

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from metrics.present import analytics, api, engagement_api, exports, integrations, pages, rules, sources, start
+from metrics.present import (
+    analytics,
+    api,
+    connect_x,
+    engagement_api,
+    exports,
+    integrations,
+    pages,
+    rules,
+    sources,
+    start,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.handles, name="handles"),
@@ -25,6 +36,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/sources/trouble/", sources.trouble, name="source_trouble"),
     path("h/<str:username>/sources/connect/<str:kind>/", sources.connect, name="source_connect"),
     path("h/<str:username>/sources/<int:pk>/<str:action>/", sources.act, name="source_act"),
+    path("h/<str:username>/x/", connect_x.connect_x, name="connect_x"),
+    path("h/<str:username>/x/disconnect/", connect_x.disconnect_x, name="disconnect_x"),
+    # allauth finds the address by this name.
+    path("accounts/x/callback/", connect_x.answered, name="twitter_oauth2_callback"),
     re_path(f"^rules/{rules.ADDRESS}$", rules.rules, name="rules"),
     path("insights/engagement/<path:surface>", engagement_api.engagement_counts, name="engagement"),
     path("2/tweets/analytics", analytics.tweets_analytics, name="analytics"),
