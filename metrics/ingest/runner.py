@@ -26,7 +26,7 @@ from accounts.sealing import BrokenSealError
 from metrics import stream
 from metrics.ingest import intake, sources
 from metrics.ingest.connectors import Connector, DisconnectedError, LimitedError, Shift, SourceError, registry
-from metrics.ingest.desk import AWAY, BacklogError, Desk
+from metrics.ingest.desk import AWAY, BacklogError, Desk, Result
 from metrics.ingest.intake import Delivery, Receipt
 from metrics.models import Outage, Source, SourceState
 
@@ -167,20 +167,23 @@ class LeasedShift(Shift):
         return await self._desk.do(lambda: self._store(delivery, cursor))
 
     async def live(self, lag_ms: int | None = None) -> None:
-        self._lag_ms = self._lag_ms if lag_ms is None else lag_ms
         if self.source.state != SourceState.LIVE:
             await self._enter(SourceState.LIVE)
             self._heard_at = 0.0
-        await self.heard()
+        await self.heard(lag_ms)
 
     async def catching_up(self, reason: str = "") -> None:
         await self._enter(SourceState.CATCHING_UP, reason)
 
-    async def heard(self) -> None:
+    async def heard(self, lag_ms: int | None = None) -> None:
+        self._lag_ms = self._lag_ms if lag_ms is None else lag_ms
         now = time.monotonic()
         if now - self._heard_at >= HEARD_SECONDS:
             self._heard_at = now
             await self._desk.do(lambda: sources.heard(self.source, lag_ms=self._lag_ms))
+
+    async def do(self, work: Callable[[], Result]) -> Result:
+        return await self._desk.do(work)
 
     async def note(self, text: str, is_trouble: bool = False) -> None:
         await self._desk.do(lambda: sources.note(self.source, text, is_trouble))

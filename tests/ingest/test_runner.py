@@ -324,6 +324,18 @@ def test_it_takes_nothing_while_the_writers_are_far_behind(
     assert stream.backlog(stream.shard_of(source.handle_id)) == 1
 
 
+def test_it_does_a_connectors_own_database_work(source: Source, play: Callable[..., Scripted]) -> None:
+    async def looks(shift: Shift) -> datetime:
+        number = await shift.do(Source.objects.count)
+        await shift.note(f"There are {number} sources.")
+        return datetime.now(UTC) + timedelta(hours=1)
+
+    play(looks)
+    with Worked(source) as worked:
+        eventually(lambda: worked.is_over, 5, "the shift ends by itself")
+    assert source.notes.get().text == "There are 1 sources."
+
+
 def test_it_ends_when_the_source_is_deleted(source: Source, play: Callable[..., Scripted]) -> None:
     async def takes(shift: Shift) -> None:
         await stays_live(shift)

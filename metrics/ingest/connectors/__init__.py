@@ -7,16 +7,18 @@ A connector is a subclass of `Connector` in a module of this package; naming the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from accounts.models import Platform
 from metrics.ingest.intake import Delivery, Receipt
 from metrics.models import Source
 
+Result = TypeVar("Result")
 MODULES: tuple[str, ...] = ()
 
 
@@ -78,8 +80,11 @@ class Shift(Protocol):
     async def catching_up(self, reason: str = "") -> None:
         """Say that the source is working through what it has missed."""
 
-    async def heard(self) -> None:
+    async def heard(self, lag_ms: int | None = None) -> None:
         """Note a sign of life without content, such as a keep-alive; cheap to call often."""
+
+    async def do(self, work: Callable[[], Result]) -> Result:
+        """Do what blocks, such as a connector's own database work; tries again while Redis or the database is away."""
 
     async def note(self, text: str, is_trouble: bool = False) -> None:
         """Write down something that happened, for the source's log."""
