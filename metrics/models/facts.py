@@ -143,7 +143,10 @@ class InferredCount(models.Model):
     received_at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["handle", "as_of"], name="inferred_by_age")]
+        indexes = [
+            models.Index(fields=["handle", "as_of"], name="inferred_by_age"),
+            models.Index(fields=["handle", "occurred_at"], name="history_by_time", condition=models.Q(is_history=True)),
+        ]
 
     def __str__(self) -> str:
         return f"Tweet {self.tweet_id}, inferred at {self.occurred_at} as of {self.as_of}"

@@ -30,6 +30,12 @@ def day_label(local: datetime) -> str:
     return f"{_WEEKDAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]}"
 
 
+def moment(instant: datetime, zone: ZoneInfo) -> str:
+    """ "Mon 23 Nov, 09:15"."""
+    local = instant.astimezone(zone)
+    return f"{day_label(local)}, {local:%H:%M}"
+
+
 def bucket_label(start: datetime, end: datetime, grain: DisplayGrain, zone: ZoneInfo) -> str:
     """ "Mon 23 Nov", or with times "Mon 23 Nov, 09:15–09:30"."""
     first, last = start.astimezone(zone), end.astimezone(zone)

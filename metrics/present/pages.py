@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import EDITORS
 from accounts.models import Handle, Role, User
 from metrics.models import HandleFeed, Tweet
-from metrics.present import charts, clock, panels, snapshot, sources
+from metrics.present import bands, charts, clock, panels, snapshot, sources
 from metrics.query import params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
 from metrics.query.report import TweetRow
@@ -121,7 +121,7 @@ def dashboard_live(request: HttpRequest, username: str) -> HttpResponse:
         return JsonResponse({"field": refused.field, "detail": refused.detail}, status=400)
     found = report.report(query)
     rows, moving = _ranked(query, sort, request.GET.get("order") == "asc")
-    return JsonResponse(snapshot.report_snapshot(found, rows, moving))
+    return JsonResponse(snapshot.report_snapshot(found, rows, moving, bands.of_report(found)))
 
 
 @require_safe
@@ -153,7 +153,8 @@ def tweet_live(request: HttpRequest, username: str, tweet_id: int) -> HttpRespon
         query = story.parse_tweet(request.GET.dict(), found, datetime.now(UTC))
     except ParamError as refused:
         return JsonResponse({"field": refused.field, "detail": refused.detail}, status=400)
-    return JsonResponse(snapshot.tweet_snapshot(report.tweet_report(query)))
+    told = report.tweet_report(query)
+    return JsonResponse(snapshot.tweet_snapshot(told, bands.of_tweet(told)))
 
 
 @require_safe
@@ -204,7 +205,7 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
     labels = clock.bucket_labels(edges, query.grain, query.zone)
     series_rows = panels.series_rows(labels, found.series.counts, is_running=query.is_running)
     steps = panels.funnel(found.totals)
-    marks = _published(query)
+    marks, marked = _published(query), bands.of_report(found)
     feed = HandleFeed.objects.filter(handle=query.handle).first()
     return {
         "query": query,
@@ -220,10 +221,12 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
         "moving": moving,
         "marks": marks,
         **_choices(query, sort, ascending),
-        "page": snapshot.report_snapshot(found, rows, moving),
+        "page": snapshot.report_snapshot(found, rows, moving, marked),
+        "bands": marked,
+        "downs": marked.told(query.zone),
         "vocabulary": snapshot.vocabulary(),
         "figures": {
-            "activity": charts.activity(found, marks),
+            "activity": marked.behind(charts.activity(found, marks)),
             "video": charts.video(found),
             "funnel": charts.funnel(steps),
         },
@@ -262,7 +265,7 @@ def _visible_tweet(request: HttpRequest, username: str, tweet_id: int) -> Tweet:
 
 def _tweet_context(told: report.TweetReport) -> Context:
     query = told.query
-    steps = panels.funnel(told.lifetime)
+    steps, marked = panels.funnel(told.lifetime), bands.of_tweet(told)
     until = told.velocity.starts[-1] + DisplayGrain.MINUTE.length
     return {
         "query": query,
@@ -278,10 +281,12 @@ def _tweet_context(told: report.TweetReport) -> Context:
         "ages": _ages(told),
         "spans": SPANS,
         "grain_word": GRAIN_WORDS[query.grain],
-        "page": snapshot.tweet_snapshot(told),
+        "page": snapshot.tweet_snapshot(told, marked),
+        "bands": marked,
+        "downs": marked.told(query.zone),
         "vocabulary": snapshot.vocabulary(),
         "figures": {
-            "clock": charts.growth_by_clock(told),
+            "clock": marked.behind(charts.growth_by_clock(told)),
             "age": charts.growth_by_age(told),
             "velocity": charts.velocity(told.velocity, until),
             "funnel": charts.funnel(steps),

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from metrics.models import HandleFeed, Tweet
 from metrics.present import clock, figures
+from metrics.present.bands import Bands
 from metrics.query import series
 from metrics.query.params import Compare, Range, ReportQuery
 from metrics.query.report import HandleCard, Report, TweetReport, TweetRow
@@ -51,8 +52,8 @@ def vocabulary() -> Json:
     }
 
 
-def report_snapshot(report: Report, rows: Sequence[TweetRow], moving: Sequence[TweetRow]) -> Json:
-    """All that the dashboard shows of a report, its Tweets and those that move now."""
+def report_snapshot(report: Report, rows: Sequence[TweetRow], moving: Sequence[TweetRow], bands: Bands) -> Json:
+    """All that the dashboard shows of a report, its Tweets, those that move now, and what its charts mark."""
     query = report.query
     edges = [*report.series.starts, query.period.until]
     known = {row.tweet.tweet_id: row for row in (*rows, *moving)}
@@ -73,6 +74,7 @@ def report_snapshot(report: Report, rows: Sequence[TweetRow], moving: Sequence[T
         "tweets": [_tweet(row, pace) for row, pace in zip(known.values(), _paces(query, list(known)), strict=True)],
         "shown": [str(row.tweet.tweet_id) for row in rows],
         "published": report.tweets_published,
+        "bands": bands.as_data(),
     }
 
 
@@ -93,8 +95,8 @@ def vectors(counts: Counts) -> list[list[int]]:
     return [row.tolist() if row.any() else [] for row in counts]
 
 
-def tweet_snapshot(report: TweetReport) -> Json:
-    """All that a Tweet's page shows of its report."""
+def tweet_snapshot(report: TweetReport, bands: Bands) -> Json:
+    """All that a Tweet's page shows of its report, and what its charts mark."""
     query = report.query
     edges = [*report.clock.starts, query.period.until]
     minutes = [*report.velocity.starts]
@@ -110,6 +112,7 @@ def tweet_snapshot(report: TweetReport) -> Json:
         "before": vectors(report.before),
         "counts": [vectors(bucket) for bucket in report.clock.counts],
         "zone": query.zone.key,
+        "bands": bands.as_data(),
         "minutes": [
             [_seconds(start), *vectors(counts)] for start, counts in zip(minutes, report.velocity.counts, strict=True)
         ],

@@ -32,6 +32,8 @@ from metrics.models import Source, SourceDay, SourceNote, SourceState
 TEST_SECONDS: Final = 15
 LABELS: Final = {"api": "Counts sent to the API", "file": "Imported files"}
 """Sources that nobody connects: they come into being with what they first bring."""
+NAMES: Final = {("file", "x"): "Exports of X", ("file", "insightstrack"): "Exports of InsightsTrack"}
+"""What those are called that nobody has named."""
 TONES: Final = {
     SourceState.LIVE: "up",
     SourceState.STARTING: "wait",
@@ -51,6 +53,7 @@ class Standing:
 
     source: Source
     connector: Connector | None
+    name: str
     label: str
     tone: str
     sentence: str
@@ -166,6 +169,7 @@ def standing(source: Source, now: datetime, today: SourceDay | None = None) -> S
     return Standing(
         source=source,
         connector=connector,
+        name=NAMES.get((source.kind, source.name), source.name),
         label=connector.label if connector else LABELS.get(source.kind, source.kind),
         tone="warn" if silent_since else TONES[state] if connector else "up",
         sentence=_sentence(source, state, silent_since) if connector else _brought(source),

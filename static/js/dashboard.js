@@ -1,6 +1,7 @@
 // A handle's dashboard, kept current: one model, and views that each bring themselves up to date.
 
 import { Badge } from "./badge.js";
+import { patchBands } from "./bands.js";
 import { ChartCards } from "./chartcards.js";
 import { Feed } from "./feed.js";
 import { Hover } from "./hover.js";
@@ -109,6 +110,7 @@ class Dashboard {
   charts() {
     const { activity, video, funnel } = this.cards.charts;
     for (const chart of [activity, video]) patchSeries(chart, this.model, this.redraw);
+    patchBands(activity, this.model.bands);
     this.redraw = false;
     drawFunnel(funnel, showFunnel(this.root, this.vocabulary, this.totals));
     this.hovers.forEach((hover) => hover.refresh());

@@ -1,5 +1,6 @@
 // What the charts say about one bucket.
 
+import { bandNotes } from "./bands.js";
 import { count, percent } from "./numbers.js";
 
 const MOST_NOTES = 3;
@@ -34,7 +35,7 @@ export function activityReadings(model, chart) {
         ...FAMILIES.map(([name, label]) => row(model, name, label, name, index)),
         { label: "Engagement rate", swatch: "", now: percent(model.vocabulary.rate(model.counts[index])), was: rateBefore(model, index) },
       ],
-      notes: [...published(model, chart, index), ...(model.previous ? [`Second figure: ${model.previous.name}`] : [])],
+      notes: [...published(model, chart, index), ...bandNotes(model.bands, model.edges[index] * 1000, model.edges[index + 1] * 1000), ...(model.previous ? [`Second figure: ${model.previous.name}`] : [])],
     }),
   };
 }
@@ -88,6 +89,7 @@ export function growthReadings(model) {
     read: (index) => ({
       title: model.labels[index],
       rows: [row(model, "impressions", "Impressions so far", "impressions", index), row(model, "engagements", "Engagements so far", "social", index)],
+      notes: bandNotes(model.bands, model.edges[index] * 1000, model.edges[index + 1] * 1000),
     }),
   };
 }

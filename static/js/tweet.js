@@ -1,6 +1,7 @@
 // A Tweet's page, kept current: totals and the last hour from frames, the rest from snapshots.
 
 import { Badge } from "./badge.js";
+import { patchBands } from "./bands.js";
 import { ChartCards } from "./chartcards.js";
 import { bucketLabel } from "./clock.js";
 import { Feed } from "./feed.js";
@@ -58,6 +59,7 @@ class TweetPage {
     Object.assign(this.growth, {
       edges: snapshot.edges,
       labels: snapshot.labels,
+      bands: snapshot.bands,
       counts: snapshot.counts.map((counts) => {
         sum = add(sum, counts);
         return sum;
@@ -127,6 +129,7 @@ class TweetPage {
     patchSeries(velocity, { ...this.velocity, ticks: this.ticks() }, this.redraw);
     this.redraw = false;
     this.patchGrowth(clock);
+    patchBands(clock, this.page.bands);
     const own = age.figure.data[1];
     const now = this.vocabulary.of("engagements", this.page.lifetime);
     if (own.y.length && own.y.at(-1) !== now && this.page.is_young) {
