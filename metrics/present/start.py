@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
@@ -42,4 +43,8 @@ def begun(request: HttpRequest, username: str) -> HttpResponse:
         return HttpResponseClientRefresh()
     handle = Handle.objects.visible_or_404(request.user, username)
     has_figures = HandleFeed.objects.filter(handle=handle).exclude(last_received_at=None).exists()
-    return HttpResponseClientRedirect(f"/h/{handle.username}/") if has_figures else HttpResponse(status=204)
+    return (
+        HttpResponseClientRedirect(reverse("dashboard", args=[handle.username]))
+        if has_figures
+        else HttpResponse(status=204)
+    )

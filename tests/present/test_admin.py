@@ -17,7 +17,20 @@ from django.utils import timezone
 
 from accounts.models import Handle, User
 from metrics import stream, telemetry
-from metrics.models import DroppedDay, EngagementEvent, HandleFeed, Rejection, SetAsideEntry, StreamCursor, Tweet
+from metrics.ingest import sources
+from metrics.ingest.sources import Taken
+from metrics.models import (
+    DroppedDay,
+    EngagementEvent,
+    HandleFeed,
+    Outage,
+    Rejection,
+    SetAsideEntry,
+    Source,
+    SourceState,
+    StreamCursor,
+    Tweet,
+)
 from metrics.vocabulary.engagements import CODE
 from metrics.vocabulary.events import PACKED, snowflake_at
 from tests.ledger import Event, a_tweet, record
@@ -27,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 ENTRY = "1700000000000-7"
-MODELS = ["tweet", "rejection", "setasideentry", "streamcursor", "handlefeed", "droppedday"]
+MODELS = ["tweet", "rejection", "setasideentry", "streamcursor", "handlefeed", "droppedday", "source"]
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +105,9 @@ def facts(northwind: Handle) -> Handle:
     StreamCursor.objects.create(shard=0, applied_events=7, applied_at=timezone.now())
     HandleFeed.objects.create(handle=northwind, sequence=3)
     DroppedDay.objects.create(day=at.date())
+    source = sources.known(northwind, "jetstream", "Bluesky")
+    sources.enter(source, SourceState.FAILING, "no route to the network.")
+    sources.heard(source, Taken(events=1_234))
     return northwind
 
 
@@ -247,3 +263,25 @@ class TestOperations:
         telemetry.observe_announcement([0], 900_000_000)
         seen = telemetry.latencies()
         assert [seen.percentile(share) for share in (0.5, 0.99, 1.0)] == [25, 25, 60_000]
+
+
+def test_it_lists_every_source_and_keeps_its_secrets(root: Client, facts: Handle) -> None:
+    source = Source.objects.get()
+    source.secrets = {"token": "hush"}
+    source.save()
+    listed = root.get(reverse("admin:metrics_source_changelist")).content.decode()
+    assert "no route to the network." in listed
+    assert "1,234" in listed
+    page = root.get(reverse("admin:metrics_source_change", args=[source.pk])).content.decode()
+    assert "failing: no route to the network." in page
+    assert "hush" not in page
+    assert source.sealed not in page
+
+
+def test_it_pauses_and_starts_sources(root: Client, facts: Handle) -> None:
+    source = Source.objects.get()
+    assert "1 now paused." in act(root, "source", "pause", source.pk)
+    assert Source.objects.get().state == SourceState.PAUSED
+    assert "1 now starting." in act(root, "source", "start", source.pk)
+    assert Source.objects.get().state == SourceState.STARTING
+    assert Outage.objects.get().until is not None
