@@ -203,6 +203,7 @@ def programs(plan: Plan, environment: dict[str, str]) -> Iterator[Program]:
     yield program("beat", [*celery, "beat", "--schedule", str(plan.var_dir / "beat"), "--pidfile", ""])
     yield program("worker", worker("worker", "celery", 2))
     yield program("sources", worker("sources", "sources", plan.source_threads, "threads"), **pool)
+    yield program("imports", worker("imports", "imports", 1))
     if plan.demo:
         yield program("demo", [sys.executable, str(BASE_DIR / "manage.py"), "demo_feed"])
 

@@ -111,6 +111,8 @@ CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_TASK_ROUTES = {
     "metrics.tasks.consume": {"queue": "consumers"},
     "metrics.tasks.run_source": {"queue": "sources"},
+    # Minutes long: the beat must not wait behind them.
+    "metrics.tasks.import_file": {"queue": "imports"},
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_keepalive": True, "visibility_timeout": 600}
@@ -119,6 +121,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "writers": {"task": "metrics.tasks.beat", "schedule": 3.0, "options": {"expires": 10}},
     "sources": {"task": "metrics.tasks.start_sources", "schedule": 3.0, "options": {"expires": 10}},
+    "imports": {"task": "metrics.tasks.start_imports", "schedule": 3.0, "options": {"expires": 10}},
     "retention": {"task": "metrics.tasks.retention", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -17,6 +17,8 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError
 from metrics import stream, telemetry
 from metrics.aggregate import history, rollups
 from metrics.ingest import rejections, runner
+from metrics.ingest.files import engine
+from metrics.models import FileImport
 from metrics.present.announce import Announcer
 
 log = structlog.get_logger(__name__)
@@ -122,6 +124,27 @@ def _queued_key(source_id: int) -> str:
 def _queued_sources() -> int:
     """How many wait for a thread: the broker keeps a queue as a list of that name."""
     return int(stream.client().llen(SOURCES_QUEUE))
+
+
+@shared_task
+def start_imports() -> None:
+    """Every few seconds: ask for the files that nobody is at, because none had time or the one at it is gone."""
+    engine.ask_for_waiting()
+
+
+@shared_task
+def import_file(file_id: int) -> None:
+    """Make the preview of an uploaded file, or import it, whichever its state asks for."""
+    try:
+        engine.work(file_id, _import_progress, is_stopping=lambda: bool(_stopping.value))
+    except (InterfaceError, OperationalError, RedisError) as error:
+        # Beat asks again, and the next worker goes on where this one was.
+        log.warning("import_interrupted", file=file_id, error=str(error).strip())
+        close_old_connections()
+
+
+def _import_progress(file: FileImport) -> None:
+    log.info("import_progress", file=file.pk, state=file.state, read=file.read, rows=file.rows)
 
 
 @shared_task

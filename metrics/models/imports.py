@@ -23,7 +23,9 @@ class ImportState(models.TextChoices):
 class FileImport(models.Model):
     """One file that somebody imports into a handle.
 
-    `exported_at` is as of when its counts are; `preview` is what is shown before anything is written.
+    `exported_at` is as of when its counts are; `preview` is what is shown before anything is written, `report` what is
+    told afterwards (`ingest.files.previews` and `ingest.files.engine` say what is in them). Only `ingest.files.engine`
+    moves it past UPLOADING; `fingerprint` tells the same file again, the last four fields who works on it.
     """
 
     handle = models.ForeignKey(Handle, on_delete=models.CASCADE, related_name="imports")
@@ -46,9 +48,16 @@ class FileImport(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     is_cancel_asked = models.BooleanField(default=False)
     error = models.TextField(blank=True)
+    report = models.JSONField(default=dict, blank=True)
+    fingerprint = models.CharField(max_length=64, blank=True, editable=False)
+    runner = models.CharField(max_length=32, blank=True, editable=False)
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.SmallIntegerField(default=0, editable=False)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["handle", "fingerprint"], name="imports_by_content")]
 
     def __str__(self) -> str:
         return f"{self.filename} into {self.handle}"

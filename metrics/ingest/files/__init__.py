@@ -1,0 +1,6 @@
+"""Files that people already have: read piece by piece, in constant memory, and recognised by their content.
+
+In reading order: `text` (bytes → lines), `tables` (lines → rows of cells), `recognition` (which format it is), the
+formats (`x_tweets`, `x_days`, `own_tables`, `own_events`: rows → a batch), `columns` (what each column counts as),
+`storing` (a batch → Tweets, snapshots, events, days of the account), `previews` and `engine` (what the page calls).
+"""
