@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_oauth_credentials'),
-        ('metrics', '0004_sources_and_snapshots'),
+        ('metrics', '0005_history_by_time'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
