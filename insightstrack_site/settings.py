@@ -286,5 +286,7 @@ LOGGING = {
         "axes": {"level": "WARNING"},
         "celery": {"level": "INFO"},
         "daphne": {"level": "WARNING"},
+        # It would log every call of every poller.
+        "httpx": {"level": "WARNING"},
     },
 }

@@ -106,7 +106,9 @@ class X:
         return 401, {"title": "Unauthorized", "type": "about:blank", "status": 401, "detail": "Unauthorized"}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers for `x`."""
+
     protocol_version = "HTTP/1.1"
     x: ClassVar[X]
 
@@ -169,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
 def running() -> Iterator[X]:
     """A fresh X that listens."""
     x = X()
-    handler = type("Handler", (_Handler,), {"x": x})
+    handler = type("Handler", (Handler,), {"x": x})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         x.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""The tables: `facts` (what happened, what it adds up to), `sources` (where it comes from), `imports` (files)."""
+"""The tables: `facts` (what happened, what it adds up to), `sources` (where it comes from), `imports`, `polling`."""
 
 from metrics.models.facts import (
     DroppedDay,
@@ -17,6 +17,7 @@ from metrics.models.facts import (
     TweetRollup,
 )
 from metrics.models.imports import AccountDay, FileImport, ImportPiece, ImportProblem, ImportState
+from metrics.models.polling import MetricBlocks, PolledTweet
 from metrics.models.sources import Outage, Source, SourceDay, SourceNote, SourceState
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
     "InferredCount",
     "LastSnapshot",
     "Media",
+    "MetricBlocks",
     "Outage",
+    "PolledTweet",
     "Rejection",
     "Rollup",
     "SetAsideEntry",

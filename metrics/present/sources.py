@@ -57,6 +57,7 @@ class Standing:
     label: str
     tone: str
     sentence: str
+    outlook: str
     silent_since: datetime | None
     today: SourceDay | None
     notes: list[SourceNote]
@@ -173,6 +174,7 @@ def standing(source: Source, now: datetime, today: SourceDay | None = None) -> S
         label=connector.label if connector else LABELS.get(source.kind, source.kind),
         tone="warn" if silent_since else TONES[state] if connector else "up",
         sentence=_sentence(source, state, silent_since) if connector else _brought(source),
+        outlook=connector.outlook(source) if connector else "",
         silent_since=silent_since,
         today=today,
         notes=list(source.notes.all()[: sources.NOTES_KEPT]),

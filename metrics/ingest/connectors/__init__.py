@@ -19,7 +19,7 @@ from metrics.ingest.intake import Delivery, Receipt
 from metrics.models import Source
 
 Result = TypeVar("Result")
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("x_api",)
 
 
 class SourceError(Exception):
@@ -120,6 +120,10 @@ class Connector(ABC):
     async def test(self, source: Source) -> str:
         """Try the connection without taking anything; one sentence of what was found. Raises SourceError."""
         raise SourceError(f"{self.label} cannot be tested.")
+
+    def outlook(self, source: Source) -> str:
+        """How it works at present, as a sentence for people; empty where there is nothing to say."""
+        return ""
 
     def forget(self, source: Source) -> None:  # noqa: B027  # most platforms granted nothing
         """Withdraw what the platform granted; called before the source is removed."""
