@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('metrics', '0004_sources_and_snapshots'),
+        ('metrics', '0006_imports'),
     ]
 
     operations = [
