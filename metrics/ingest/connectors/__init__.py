@@ -19,7 +19,10 @@ from metrics.ingest.intake import Delivery, Receipt
 from metrics.models import Source
 
 Result = TypeVar("Result")
-MODULES: tuple[str, ...] = ("x_api",)
+MODULES: tuple[str, ...] = (
+    "x_api",
+    "insightstrack",
+)
 
 
 class SourceError(Exception):
@@ -60,6 +63,8 @@ class Setting:
     is_secret: bool = False
     is_required: bool = True
     default: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    """The values that it may have, each with its label; none: any text."""
 
 
 class Shift(Protocol):
@@ -132,7 +137,7 @@ class Connector(ABC):
 @cache
 def registry() -> dict[str, Connector]:
     """Every connector by its kind."""
-    names = {f"{__name__}.{name}" for name in MODULES}
+    names = [f"{__name__}.{name}" for name in MODULES]
     for name in names:
         import_module(name)
     return {kind.kind: kind() for kind in Connector.__subclasses__() if kind.__module__ in names}
