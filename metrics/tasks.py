@@ -16,7 +16,7 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
 from metrics.aggregate import history, rollups
-from metrics.ingest import rejections, runner
+from metrics.ingest import findings, rejections, runner
 from metrics.ingest.files import engine
 from metrics.models import FileImport
 from metrics.present.announce import Announcer
@@ -77,6 +77,7 @@ def _write(shard: int, lease: stream.Lease) -> None:
             if applied := writer.step(announcer.patience_ms()):
                 announcer.note(applied)
                 announcer.send_due()
+                findings.note(applied.findings)
                 telemetry.observe_announcement(applied.arrivals_us)
             else:
                 announcer.send_due()
@@ -150,7 +151,8 @@ def _import_progress(file: FileImport) -> None:
 @shared_task
 def retention() -> None:
     """Drop the days that are past their time, and rejections past their cap; each even when another cannot."""
-    for step in (history.drop_old_events, history.drop_old_minutes, history.prepare_days, rejections.trim):
+    dropping = (history.drop_old_events, history.drop_old_inferred, history.drop_old_minutes)
+    for step in (*dropping, history.forget_deleted_handles, history.prepare_days, rejections.trim):
         try:
             step()
         except DatabaseError as error:

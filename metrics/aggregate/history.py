@@ -1,8 +1,8 @@
-"""History: rollups computed again from events, and old days making room."""
+"""History: rollups computed again from events and inferred counts, and old days making room."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,27 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 from psycopg import sql
 
+from accounts.models import Handle
 from metrics import stream
-from metrics.aggregate import partitions, rollups
-from metrics.models import DroppedDay, StreamCursor
+from metrics.aggregate import fold, partitions
+from metrics.models import DroppedDay, InferredCount, LastSnapshot, StreamCursor
 from metrics.vocabulary.engagements import NAMES
 
 log = structlog.get_logger(__name__)
 
+# Any number that nobody else uses: inferred counts of a day go only while no rebuild reads them.
+_LOCK = 7_701_002
+
 
 def rebuild(handle_id: int) -> int:
-    """Compute the handle's rollups again from its events; returns how many minutes of Tweets were written.
+    """Compute the handle's rollups again; returns how many minutes of Tweets were written.
 
-    Only days whose events are all still held are touched; what older days added to hours, days and lifetimes stays.
+    Only days whose events and inferred counts are all still held are touched; what older days added to hours, days and
+    lifetimes stays.
     The handle's writer waits meanwhile: the shard's cursor row is locked.
     """
     with transaction.atomic(), connection.cursor() as cursor:
@@ -33,8 +39,9 @@ def rebuild(handle_id: int) -> int:
         StreamCursor.objects.select_for_update().get(shard=shard)
         # No day may be dropped between being listed and being read: its sums would go with its events.
         cursor.execute(f"LOCK TABLE {partitions.EVENTS} IN ACCESS SHARE MODE")
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_LOCK])
         dropped = list(DroppedDay.objects.values_list("day", flat=True))
-        parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, "minutes_since": rollups.minutes_since()}
+        parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, "minutes_since": fold.minutes_since()}
         for statement in _statements():
             cursor.execute(statement, parameters)
         return int(cursor.fetchone()[0])
@@ -63,9 +70,42 @@ def _drop_events_of(day: date, limit: datetime) -> bool:
     return True
 
 
+def drop_old_inferred() -> list[date]:
+    """Drop the inferred counts of each day whose newest is EVENT_DAYS old; totals stay as they are.
+
+    History before tracking stays for ever: charts tell it apart, and it is few rows a Tweet.
+    """
+    limit = timezone.now() - timedelta(days=settings.EVENT_DAYS)
+    growth = InferredCount.objects.filter(is_history=False, occurred_at__lt=limit)
+    days = growth.values_list("occurred_at__date").annotate(newest=Max("received_at")).filter(newest__lt=limit)
+    gone = sorted(day for day, _ in days)
+    for day in gone:
+        _drop_inferred_of(day)
+    return gone
+
+
+def _drop_inferred_of(day: date) -> None:
+    since = datetime.combine(day, time(), UTC)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        growth = InferredCount.objects.filter(is_history=False)
+        growth.filter(occurred_at__gte=since, occurred_at__lt=since + timedelta(days=1)).delete()
+        DroppedDay.objects.get_or_create(day=day)
+
+
+def forget_deleted_handles() -> int:
+    """Drop what snapshots left of handles that have been deleted; returns how many handles that were."""
+    known = Handle.objects.values("pk")
+    gone = set(LastSnapshot.objects.exclude(handle__in=known).values_list("handle_id", flat=True).distinct())
+    gone |= set(InferredCount.objects.exclude(handle__in=known).values_list("handle_id", flat=True).distinct())
+    for facts in (LastSnapshot, InferredCount):
+        facts.objects.filter(handle__in=gone).delete()
+    return len(gone)
+
+
 def drop_old_minutes() -> list[date]:
     """Drop the minutes of days before MINUTE_DAYS ago."""
-    limit = rollups.minutes_since().date()
+    limit = fold.minutes_since().date()
     gone = [(table, day) for table in partitions.MINUTES for day in partitions.existing(table) if day < limit]
     for table, day in gone:
         partitions.drop(table, day)
@@ -93,10 +133,11 @@ def _statements() -> tuple[str, ...]:
     shapes = {
         "names": "{0}",
         "sums": "coalesce(sum(count) FILTER (WHERE type = {1}), 0)::bigint AS {0}",
+        "inferred": "sum(counts[{2}])::bigint",
         "totals": "sum({0})::bigint AS {0}",
     }
     for slot, shape in shapes.items():
         template = template.replace(
-            f"{{{slot}}}", ", ".join(shape.format(name, code) for code, name in enumerate(NAMES))
+            f"{{{slot}}}", ", ".join(shape.format(name, code, code + 1) for code, name in enumerate(NAMES))
         )
     return tuple(part for part in template.split(";\n") if part.strip())

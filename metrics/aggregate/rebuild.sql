@@ -1,10 +1,17 @@
--- A handle's rollups, computed again from its events; days whose events were dropped keep their quarters.
--- {names}, {sums}, {totals} are the 26 engagement types.
+-- A handle's rollups, computed again from its events and inferred counts; days whose events were dropped keep their
+-- quarters. {names}, {sums}, {inferred}, {totals} are the 26 engagement types.
 CREATE TEMPORARY TABLE rebuilt ON COMMIT DROP AS
-SELECT tweet_id, promoted, date_bin('1 minute', occurred_at, 'epoch'::timestamptz) AS minute, {sums}
-FROM metrics_engagementevent
-WHERE handle_id = %(handle)s AND (occurred_at AT TIME ZONE 'UTC')::date <> ALL (%(dropped)s::date[])
-GROUP BY 1, 2, 3;
+SELECT tweet_id, promoted, minute, {totals} FROM (
+    SELECT tweet_id, promoted, date_bin('1 minute', occurred_at, 'epoch'::timestamptz) AS minute, {sums}
+    FROM metrics_engagementevent
+    WHERE handle_id = %(handle)s AND (occurred_at AT TIME ZONE 'UTC')::date <> ALL (%(dropped)s::date[])
+    GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT tweet_id, promoted, date_bin('1 minute', occurred_at, 'epoch'::timestamptz), {inferred}
+    FROM metrics_inferredcount
+    WHERE handle_id = %(handle)s AND (occurred_at AT TIME ZONE 'UTC')::date <> ALL (%(dropped)s::date[])
+    GROUP BY 1, 2, 3
+) known GROUP BY 1, 2, 3;
 
 DELETE FROM metrics_tweetrollup
 WHERE handle_id = %(handle)s

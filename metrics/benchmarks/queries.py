@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from metrics.aggregate import history, partitions, rollups
+from metrics.aggregate import events, history, partitions
 from metrics.benchmarks.guests import Guest, Guests
 from metrics.benchmarks.measures import Meters
 from metrics.models import Tweet
@@ -43,8 +43,8 @@ def query(meters: Meters, sizes: Sequence[int]) -> dict[str, Any]:
             loaded = size
             for name, read in _readers(guest).items():
                 found[name][f"p95_ms_{size / 1e6:g}m"] = _p95_ms(read)
-        events = guests.counted()
-    return {**found, "events": events, "runs": RUNS, "days": DAYS, "tweets": TWEETS}
+        held = guests.counted()
+    return {**found, "events": held, "runs": RUNS, "days": DAYS, "tweets": TWEETS}
 
 
 def with_history(guest: Guest) -> Guest:
@@ -72,7 +72,7 @@ def load(guest: Guest, since: int, until: int, meters: Meters) -> None:
             cursor.execute(f"VACUUM (ANALYZE) {table}")
 
 
-def _events(guest: Guest, random: np.random.Generator, number: int) -> rollups.Batch:
+def _events(guest: Guest, random: np.random.Generator, number: int) -> events.Batch:
     """So many events in key order."""
     now_us = time.time_ns() // 1000
     tweets = np.asarray(guest.tweets, dtype=np.int64)
@@ -92,15 +92,15 @@ def _events(guest: Guest, random: np.random.Generator, number: int) -> rollups.B
     return batch
 
 
-def _copy(batch: rollups.Batch) -> None:
-    rollups.ensure_partitions(batch)
+def _copy(batch: events.Batch) -> None:
+    events.ensure_partitions(batch)
     days = batch["occurred_at"] // _DAY_US
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         for day in np.unique(days):
             table = partitions.partition_name(partitions.EVENTS, datetime.fromtimestamp(int(day) * 86_400, UTC).date())
-            with cursor.copy(f"COPY {table} ({rollups.COPY_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
-                copy.write(rollups.copy_bytes(batch[days == day]))
+            with cursor.copy(f"COPY {table} ({events.COLUMNS.names}) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.write(events.COLUMNS.to_bytes(batch[days == day]))
 
 
 def _readers(guest: Guest) -> dict[str, Callable[[], object]]:

@@ -143,9 +143,11 @@ class InferredCount(models.Model):
     received_at = models.DateTimeField()
 
     class Meta:
+        # Whether a late event may have been covered; what charts show as "before tracking"; what retention may drop.
         indexes = [
             models.Index(fields=["handle", "as_of"], name="inferred_by_age"),
             models.Index(fields=["handle", "occurred_at"], name="history_by_time", condition=models.Q(is_history=True)),
+            models.Index(fields=["occurred_at"], condition=models.Q(is_history=False), name="inferred_growth"),
         ]
 
     def __str__(self) -> str:

@@ -18,7 +18,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from accounts.models import Handle
-from metrics.aggregate.rollups import Applied, HandleCommit
+from metrics.aggregate.fold import HandleCommit
+from metrics.aggregate.rollups import Applied
 from metrics.present import watch
 from metrics.query import frames
 from metrics.vocabulary.periods import Grain

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,24 @@ class Part(IntEnum):
     ORGANIC = 0
     PROMOTED = 1
     BOTH = 2
+
+
+class Oddity(StrEnum):
+    """What a source may say that is not plain growth, and is worth a note."""
+
+    CORRECTION = "correction"
+    RESTART = "restart"
+    RETURN = "return"
+
+
+class Finding(NamedTuple):
+    """That a source said something odd of one type of a Tweet: `said` is the number that it gave."""
+
+    source: int
+    tweet_id: int
+    type: int
+    oddity: Oddity
+    said: int
 
 
 # Little-endian, no padding, ready for numpy. `as_of` is in Unix microseconds; `source` is the key of its row.

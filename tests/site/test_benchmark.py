@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Handle, Team, User
-from metrics.aggregate import partitions, rollups
+from metrics.aggregate import events, partitions
 from metrics.benchmarks import measures, queries, reading, streaming
 from metrics.benchmarks.bodies import Template
 from metrics.benchmarks.guests import RUN_LOCK, Guest, Guests, is_exact
@@ -54,8 +54,8 @@ def _count(guest: Guest, body: bytes) -> None:
     for name in vocabulary.PACKED_DTYPE.names or ():
         batch[name] = packed[name]
     batch["received_at"] = now_us
-    rollups.ensure_partitions(batch)
-    rollups.count(batch)
+    events.ensure_partitions(batch)
+    events.count(batch)
 
 
 @pytest.mark.django_db

@@ -1,22 +1,7 @@
--- Counts one micro-batch: everything that `arrivals` brings and that was never seen before.
--- {names}, {sums}, {totals}, {casts}, {increments…} are the 26 engagement types, filled in by rollups.py.
+-- Adds up minutes into every grain: those of events (events.sql) or of inferred counts (changes.sql), which come first.
+-- {names}, {totals}, {casts}, {increments…} are the 26 engagement types, filled in by fold.py.
 -- Sums of a batch are float8: exact below 2^53, and several times faster to add up again than numeric.
-WITH fresh AS (
-    INSERT INTO metrics_engagementevent
-        (handle_id, occurred_at, tweet_id, person, received_at, event_key, count, type, promoted)
-    SELECT handle_id, occurred_at, tweet_id, nullif(person, 0), received_at, event_key, count, type, promoted
-    FROM arrivals
-    ON CONFLICT DO NOTHING
-    RETURNING handle_id, tweet_id, promoted, type, count::float8 AS n, occurred_at, received_at
-),
-minutes AS MATERIALIZED (
-    SELECT handle_id, tweet_id, promoted,
-           date_bin('1 minute', occurred_at, 'epoch'::timestamptz) AS minute,
-           count(*) AS events, max(occurred_at) AS last_event_at, max(received_at) AS last_received_at,
-           {sums}
-    FROM fresh
-    GROUP BY 1, 2, 3, 4
-),
+WITH {minutes},
 buckets AS MATERIALIZED (
     SELECT handle_id, tweet_id, promoted, grain, start, {totals}
     FROM minutes CROSS JOIN LATERAL (VALUES
