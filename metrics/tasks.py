@@ -16,9 +16,9 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
 from metrics.aggregate import history, rollups
-from metrics.ingest import findings, rejections, runner
+from metrics.ingest import findings, rejections, runner, uploads
 from metrics.ingest.files import engine
-from metrics.models import FileImport
+from metrics.present import import_news
 from metrics.present.announce import Announcer
 
 log = structlog.get_logger(__name__)
@@ -137,21 +137,17 @@ def start_imports() -> None:
 def import_file(file_id: int) -> None:
     """Make the preview of an uploaded file, or import it, whichever its state asks for."""
     try:
-        engine.work(file_id, _import_progress, is_stopping=lambda: bool(_stopping.value))
+        engine.work(file_id, import_news.announce, is_stopping=lambda: bool(_stopping.value))
     except (InterfaceError, OperationalError, RedisError) as error:
         # Beat asks again, and the next worker goes on where this one was.
         log.warning("import_interrupted", file=file_id, error=str(error).strip())
         close_old_connections()
 
 
-def _import_progress(file: FileImport) -> None:
-    log.info("import_progress", file=file.pk, state=file.state, read=file.read, rows=file.rows)
-
-
 @shared_task
 def retention() -> None:
     """Drop the days that are past their time, and rejections past their cap; each even when another cannot."""
-    dropping = (history.drop_old_events, history.drop_old_inferred, history.drop_old_minutes)
+    dropping = (history.drop_old_events, history.drop_old_inferred, history.drop_old_minutes, uploads.drop_abandoned)
     for step in (*dropping, history.forget_deleted_handles, history.prepare_days, rejections.trim):
         try:
             step()

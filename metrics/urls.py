@@ -10,11 +10,13 @@ from metrics.present import (
     connect_x,
     engagement_api,
     exports,
+    imports,
     integrations,
     pages,
     rules,
     sources,
     start,
+    upload_doors,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -40,6 +42,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/x/disconnect/", connect_x.disconnect_x, name="disconnect_x"),
     # allauth finds the address by this name.
     path("accounts/x/callback/", connect_x.answered, name="twitter_oauth2_callback"),
+    path("h/<str:username>/import/", imports.page, name="file_import"),
+    path("h/<str:username>/import/live.json", imports.live, name="import_live"),
+    path("h/<str:username>/import/files/", upload_doors.announce_file, name="import_files"),
+    path("h/<str:username>/import/<int:pk>/", imports.one, name="import_report"),
+    path("h/<str:username>/import/<int:pk>/card/", imports.card, name="import_card"),
+    path("h/<str:username>/import/<int:pk>/pieces/", upload_doors.take_piece, name="import_pieces"),
+    path("h/<str:username>/import/<int:pk>/start/", imports.start, name="import_start"),
+    path("h/<str:username>/import/<int:pk>/cancel/", imports.cancel, name="import_cancel"),
+    path("h/<str:username>/import/<int:pk>/refused.csv", exports.export_import_problems, name="export_import_problems"),
     re_path(f"^rules/{rules.ADDRESS}$", rules.rules, name="rules"),
     path("insights/engagement/<path:surface>", engagement_api.engagement_counts, name="engagement"),
     path("2/tweets/analytics", analytics.tweets_analytics, name="analytics"),

@@ -68,6 +68,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "lost": "Taken back: unlikes, Retweets undone and the like.",
         "net": "Gained minus lost.",
     },
+    "import_problems": {
+        "line": "The line of the file on which the row begins.",
+        "column": "The column at fault; empty where it is the whole row.",
+        "reason": "A short name of the reason.",
+        "detail": "What is wrong, and what would help.",
+    },
     "tweet_series": {
         **_BUCKET,
         **MEASURES,

@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.models import Handle
-from metrics.models import Tweet
+from metrics.models import FileImport, ImportProblem, Tweet
 from metrics.present.columns import COLUMNS, Cell, by_type, measures
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
@@ -34,7 +34,7 @@ from metrics.vocabulary.periods import Period, display_edges
 
 # 31 days by minute.
 MAX_BUCKETS = 45_000
-BUCKETS_A_PIECE, TWEETS_A_PIECE, CHARACTERS_A_CHUNK = 500, 200, 32_768
+BUCKETS_A_PIECE, TWEETS_A_PIECE, PROBLEMS_A_PIECE, CHARACTERS_A_CHUNK = 500, 200, 2_000, 32_768
 # A spreadsheet would run what follows as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -93,6 +93,16 @@ def export_tweet_series(request: HttpRequest, handle: Handle, tweet_id: int) -> 
     query = story.parse_tweet(request.GET.dict(), tweet, datetime.now(UTC), MAX_BUCKETS)
     name = file_name(handle, f"tweet_{tweet_id}", query)
     return _download(request, "tweet_series", name, tweet_series_rows(query))
+
+
+@_export
+def export_import_problems(request: HttpRequest, handle: Handle, pk: int) -> HttpResponseBase:
+    """The refused rows of one imported file: where, why, and what to do."""
+    file = FileImport.objects.filter(handle=handle, pk=min(pk, MAX_TWEET_ID)).first()
+    if file is None:
+        raise Http404("No such import.")
+    name = f"{handle.username}_import_{file.pk}_refused.csv"
+    return _download(request, "import_problems", name, problem_rows(file))
 
 
 def _query(request: HttpRequest, handle: Handle) -> ReportQuery:
@@ -155,6 +165,12 @@ def tweet_series_rows(query: TweetQuery) -> Iterator[Row]:
         for bucket, counts in zip(_buckets(piece, part, query), piece.counts, strict=True):
             gathered = gathered + counts
             yield [*bucket, *measures(counts), *measures(gathered)]
+
+
+def problem_rows(file: FileImport) -> Iterator[Row]:
+    """The rows of an import's refused.csv."""
+    kept = ImportProblem.objects.filter(file=file).values_list("line", "field", "reason", "detail")
+    yield from kept.iterator(PROBLEMS_A_PIECE)
 
 
 def _parts(query: ReportQuery | TweetQuery) -> Iterator[Period]:

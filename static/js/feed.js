@@ -34,7 +34,7 @@ export class Feed {
   receive(message) {
     const { handle, sequence } = message;
     if (message.kind === "pulse") this.pulse(message.behind);
-    if (!(handle in this.sequences)) return;
+    if (!(handle in this.sequences) || !["hello", "frame"].includes(message.kind)) return;
     this.heard[handle] = Math.max(this.heard[handle], sequence);
     if (message.kind === "hello") {
       if (sequence !== this.sequences[handle]) this.resync();
