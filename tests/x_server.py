@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -234,7 +234,8 @@ class _Door(x_oauth.Handler):
         if fault.status == 0:
             self.close_connection = True
         else:
-            self._send(fault.status, fault.body, fault.headers)
+            with suppress(BrokenPipeError):  # who asked may have lost patience
+                self._send(fault.status, fault.body, fault.headers)
 
     def _serve(self, path: str, params: Params) -> None:
         name = "timeline" if path.startswith("/2/users/2") else path.rsplit("/", 1)[-1]

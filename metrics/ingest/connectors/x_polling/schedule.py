@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from math import ceil
 
 from metrics.ingest.connectors.x_polling.limits import Allowance
@@ -47,7 +48,7 @@ class Turn:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the stretch is kept once made
 class Schedule:
     """The Tweets' paces under an allowance; `least` is the shortest pace, for calls that are worth less."""
 
@@ -62,6 +63,7 @@ class Schedule:
         pace = next((pace for up_to, pace in PACES if age < up_to), SLOWEST)
         return max(self.least, pace if turn.asked_at else min(pace, FIRST_TURN))
 
+    @cached_property
     def stretch(self) -> float:
         """By which factor all paces are longer because of the limit; 1 where it does not matter."""
         paces = defaultdict[str, Counter[timedelta]](Counter)
@@ -74,12 +76,11 @@ class Schedule:
         """Whom to ask about now, most urgent first, all of one group; nobody where none is due or may be called."""
         if self.allowance.free_at(self.now) > self.now:
             return []
-        stretch = self.stretch()
         waits = sorted(((self.urgency(turn), turn) for turn in self.turns), key=_most_urgent_first)
-        due = (turn for urgency, turn in waits if urgency >= stretch or not turn.asked_at)
+        due = (turn for urgency, turn in waits if urgency >= self.stretch or not turn.asked_at)
         if (lead := next(due, None)) is None:
             return []
-        near = (turn for urgency, turn in waits if urgency >= NEARLY * stretch or not turn.asked_at)
+        near = (turn for urgency, turn in waits if urgency >= NEARLY * self.stretch or not turn.asked_at)
         return [turn for turn in near if turn.group == lead.group][:TWEETS_A_CALL]
 
     def urgency(self, turn: Turn) -> float:
@@ -91,17 +92,15 @@ class Schedule:
         """When somebody will be due and may be asked about; None where there is nobody to ask about."""
         if not self.turns:
             return None
-        stretch = self.stretch()
-        due = min(turn.asked_at + stretch * self.pace(turn) if turn.asked_at else self.now for turn in self.turns)
+        due = min(turn.asked_at + self.stretch * self.pace(turn) if turn.asked_at else self.now for turn in self.turns)
         return max(due, self.allowance.free_at(max(due, self.now)))
 
     def sentence(self) -> str:
         """The schedule as a sentence for people: how many Tweets are asked about how often, and why not more."""
-        stretch = self.stretch()
         paces = Counter(self.pace(turn) for turn in self.turns)
-        told = ", ".join(f"{number:,} {every(stretch * pace)}" for pace, number in sorted(paces.items()))
+        told = ", ".join(f"{number:,} {every(self.stretch * pace)}" for pace, number in sorted(paces.items()))
         sentence = f"{len(self.turns):,} Tweet{'s' * (len(self.turns) != 1)}" + (f": {told}." if told else ".")
-        if stretch > 1:
+        if self.stretch > 1:
             calls = f"{self.allowance.limit:,} call{'s' * (self.allowance.limit != 1)}"
             sentence += f" This is slower than usual because X allows {calls} {_within(self.allowance.window)}."
         return sentence
