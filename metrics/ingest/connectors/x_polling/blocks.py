@@ -2,8 +2,9 @@
 
 Where X tells organic and promoted counts apart, each is a snapshot of its part. What only a combined block tells
 (quotes; everything, once the private blocks are closed after 30 days) is a snapshot of both parts together. A type
-that once came apart is not taken from a combined block while the private blocks are open: one answer without its
-organic block would else add the promoted counts to the organic ones, and impressions never fall again.
+that once came apart is not taken from a combined block while the private blocks are open: an answer that lacks its
+organic block for once would begin another series of counts, of which the first is history. Only on the last day
+before they close are both told, so that the combined series has begun when it is needed.
 
 A field that is null or absent says nothing. It is never taken for zero.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from html import unescape
 from typing import Any, Literal
 
@@ -68,17 +70,25 @@ class Said:
     split: frozenset[str]
 
 
-def said(tweet: Json, media: Mapping[str, Json], as_of: datetime, split: Iterable[str], is_closed: bool) -> Said:
-    """The snapshots of a Tweet from its metric blocks; `is_closed` when X tells only the public one of it."""
+class Door(StrEnum):
+    """Whether X tells the private blocks of a Tweet."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+def said(tweet: Json, media: Mapping[str, Json], as_of: datetime, split: Iterable[str], door: Door) -> Said:
+    """The snapshots of a Tweet from its metric blocks; `split` are the types that have come apart before."""
     videos = _videos(tweet, media)
     apart: dict[bool | None, Counts] = {
-        promoted: {} if is_closed else _of(tweet, name, _COUNTS) | _sums(videos, name)
+        promoted: {} if door is Door.CLOSED else _of(tweet, name, _COUNTS) | _sums(videos, name)
         for promoted, name in ((False, "organic_metrics"), (True, "promoted_metrics"))
     }
     known = frozenset(split).union(*apart.values())
     both = _of(tweet, "non_public_metrics", _COUNTS) | _of(tweet, "public_metrics", _COMBINED)
     both |= _sums(videos, "non_public_metrics")
-    if not is_closed:
+    if door is Door.OPEN:
         both = {name: number for name, number in both.items() if name not in known}
     found = [
         IncomingSnapshot(tweet["id"], as_of, dict(counts), promoted=promoted)

@@ -10,6 +10,7 @@ from typing import Any
 
 from metrics.ingest.connectors import DisconnectedError, LimitedError, Shift, SourceError
 from metrics.ingest.connectors.x_polling import blocks
+from metrics.ingest.connectors.x_polling.blocks import Door
 from metrics.ingest.connectors.x_polling.client import Answer, Client, Refused, kind_of
 from metrics.ingest.connectors.x_polling.ledger import Endpoint, Ledger, missed
 from metrics.ingest.connectors.x_polling.schedule import Schedule, Turn, soonest
@@ -19,6 +20,7 @@ from metrics.vocabulary.periods import HOUR, floor
 
 # X tells the private blocks for so long after a Tweet was sent.
 PRIVATE_FOR = timedelta(days=30)
+CLOSING_FOR = timedelta(days=1)
 LIST_EVERY = timedelta(minutes=1)
 PAGE = 100
 # Refused analytics are asked for again after this: a plan may have been changed meanwhile.
@@ -277,11 +279,16 @@ class Reading:
                 self._left_out(row, problems.get(row.tweet_id, []))
 
     def _counted(self, row: PolledTweet, tweet: blocks.Json, media: Mapping[str, blocks.Json]) -> None:
-        said = blocks.said(tweet, media, self.answer.as_of, row.split, self.asked is MetricBlocks.PUBLIC)
+        said = blocks.said(tweet, media, self.answer.as_of, row.split, self._door(row))
         self.snapshots += said.snapshots
         row.counted_at, row.missing, row.split = self.now, 0, sorted(said.split)
         if self.asked is MetricBlocks.OWN and blocks.is_promoted(tweet):
             row.blocks = MetricBlocks.ALL
+
+    def _door(self, row: PolledTweet) -> Door:
+        if self.asked is MetricBlocks.PUBLIC:
+            return Door.CLOSED
+        return Door.CLOSING if self.now - row.created_at >= PRIVATE_FOR - CLOSING_FOR else Door.OPEN
 
     def _left_out(self, row: PolledTweet, problems: Sequence[Mapping[str, Any]]) -> None:
         kinds = {kind_of(problem) for problem in problems}
