@@ -20,6 +20,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from metrics.ingest.endpoints import Door
+from metrics.ingest.webhooks import WebhookDoor
 from metrics.present.insightstrack import StreamDoor
 from metrics.present.live import LiveSocket
 
@@ -29,7 +30,7 @@ if twisted_http := sys.modules.get("twisted.web.http"):
     remembered: Any = twisted_http
     remembered._parseContentType = lru_cache(maxsize=32)(remembered._parseContentType)
 
-doors: tuple[Door | StreamDoor, ...] = (Door(), StreamDoor())
+doors: tuple[Door | StreamDoor | WebhookDoor, ...] = (Door(), StreamDoor(), WebhookDoor())
 
 
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -95,6 +95,7 @@ ENGAGEMENT_REQUESTS_PER_MINUTE = env.int("ENGAGEMENT_REQUESTS_PER_MINUTE", defau
 # The app under which this installation is known to X, from its developer portal.
 X_CLIENT_ID = env.str("X_CLIENT_ID", default="")
 X_CLIENT_SECRET = env.str("X_CLIENT_SECRET", default="")
+X_CONSUMER_SECRET = env.str("X_CONSUMER_SECRET", default="")
 X_API_URL = env.str("X_API_URL", default="https://api.x.com").rstrip("/")
 X_AUTHORISE_URL = env.str("X_AUTHORISE_URL", default="https://x.com/i/oauth2/authorize")
 
@@ -122,6 +123,7 @@ CELERY_BEAT_SCHEDULE = {
     "writers": {"task": "metrics.tasks.beat", "schedule": 3.0, "options": {"expires": 10}},
     "sources": {"task": "metrics.tasks.start_sources", "schedule": 3.0, "options": {"expires": 10}},
     "imports": {"task": "metrics.tasks.start_imports", "schedule": 3.0, "options": {"expires": 10}},
+    "webhooks": {"task": "metrics.tasks.do_webhook_chores", "schedule": 2.0, "options": {"expires": 10}},
     "retention": {"task": "metrics.tasks.retention", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -16,7 +16,7 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
 from metrics.aggregate import history, rollups
-from metrics.ingest import findings, rejections, runner, uploads
+from metrics.ingest import findings, rejections, runner, uploads, webhook_chores
 from metrics.ingest.files import engine
 from metrics.present import import_news
 from metrics.present.announce import Announcer
@@ -141,6 +141,17 @@ def import_file(file_id: int) -> None:
     except (InterfaceError, OperationalError, RedisError) as error:
         # Beat asks again, and the next worker goes on where this one was.
         log.warning("import_interrupted", file=file_id, error=str(error).strip())
+        close_old_connections()
+
+
+@shared_task
+def do_webhook_chores() -> None:
+    """Every few seconds: work off what webhooks put aside."""
+    try:
+        webhook_chores.work()
+    except (DatabaseError, RedisError) as error:
+        # Nothing is lost: they wait in Redis, and the next beat comes.
+        log.warning("webhook_chores_interrupted", error=str(error).strip())
         close_old_connections()
 
 

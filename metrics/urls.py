@@ -40,6 +40,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/sources/<int:pk>/<str:action>/", sources.act, name="source_act"),
     path("h/<str:username>/x/", connect_x.connect_x, name="connect_x"),
     path("h/<str:username>/x/disconnect/", connect_x.disconnect_x, name="disconnect_x"),
+    path("h/<str:username>/x/webhook/", connect_x.webhook_create, name="webhook_create"),
+    path("h/<str:username>/x/webhook/remove/", connect_x.webhook_remove, name="webhook_remove"),
     # allauth finds the address by this name.
     path("accounts/x/callback/", connect_x.answered, name="twitter_oauth2_callback"),
     path("h/<str:username>/import/", imports.page, name="file_import"),

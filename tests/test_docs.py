@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.urls import resolve
 
-from metrics.ingest.endpoints import Door
+from insightstrack_site.asgi import doors
 from metrics.ingest.validation import REASONS
 from metrics.vocabulary.engagements import METRICS, NAMES
 
@@ -118,7 +118,7 @@ def test_it_names_addresses_that_are_answered(method: str) -> None:
         if (verb or "GET") != method or address == "/ws/live/":
             continue
         path = address.replace("NAME", "northwind").replace("ID", "20").replace("{receipt}", "r")
-        if not Door().serves(path):
+        if not any(door.serves(path) for door in doors):
             resolve(path)
 
 

@@ -16,6 +16,9 @@ NDJSON = b"application/x-ndjson"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+_encode = msgspec.json.Encoder().encode
 
 
 class RequestError(Exception):
@@ -42,14 +45,20 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The request's body, unzipped; raises RequestError as soon as it passes a bound."""
-    declared = header(scope, b"content-length").lstrip(b"0")
-    # Counted before it is read as a number: Python refuses thousands of digits.
-    if declared.isdigit() and (len(declared) > 9 or int(declared) > MAX_BYTES):
-        raise too_large()
     encoding = header(scope, b"content-encoding").strip().lower()
     if encoding not in {b"", b"identity", b"gzip"}:
         detail = "Content-Encoding: only gzip (or none) is understood."
         raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
+    body = await read_raw(scope, receive)
+    return _unzipped(body) if encoding == b"gzip" else body
+
+
+async def read_raw(scope: Scope, receive: Receive) -> bytes:
+    """The request's body as it came; raises RequestError as soon as it passes a bound."""
+    declared = header(scope, b"content-length").lstrip(b"0")
+    # Counted before it is read as a number: Python refuses thousands of digits.
+    if declared.isdigit() and (len(declared) > 9 or int(declared) > MAX_BYTES):
+        raise too_large()
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
@@ -61,8 +70,7 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         size += len(chunk)
         if size > MAX_BYTES:
             raise too_large()
-    body = b"".join(chunks)
-    return _unzipped(body) if encoding == b"gzip" else body
+    return b"".join(chunks)
 
 
 def _unzipped(body: bytes) -> bytes:
@@ -79,6 +87,15 @@ def _unzipped(body: bytes) -> bytes:
             HTTPStatus.BAD_REQUEST, "not_gzip", "The gzip body is incomplete or has bytes after its end."
         )
     return plain
+
+
+async def answer(send: Send, status: HTTPStatus, content: Any, headers: Headers) -> None:
+    """Send one JSON answer that nobody may keep."""
+    payload = _encode(content)
+    headers = [*headers, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
+    headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": payload})
 
 
 def media_type(scope: Scope) -> bytes:

@@ -7,7 +7,6 @@ the body, one append, an answer. It is documented in the same OpenAPI schema as 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -20,19 +19,17 @@ from django.db import Error as DatabaseError
 from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
 from metrics import stream
 from metrics.ingest import bodies, receipts, rejections, tweets
-from metrics.ingest.bodies import Receive, RequestError, Scope
+from metrics.ingest.bodies import Receive, RequestError, Scope, Send
 from metrics.ingest.rejections import Rejected
 from metrics.ingest.validation import IncomingEvent, Refusal, pack, refusal_of
 from metrics.vocabulary.events import PACKED
 
 log = structlog.get_logger(__name__)
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = tuple[HTTPStatus, Any]
 _RECEIPTS = "/api/v1/receipts/"
 _EVENTS = bodies.Items(IncomingEvent, "events")
 _TWEETS = bodies.Items(tweets.IncomingTweet, "tweets")
-_encode = msgspec.json.Encoder().encode
 _RETRY_AFTER = 2
 
 
@@ -59,17 +56,13 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers: list[tuple[bytes, bytes]] = []
+        headers: bodies.Headers = []
         try:
             status, body = await self._answer(scope, receive)
         except RequestError as error:
             status, body = error.status, {"error": error.error, "detail": error.detail}
             headers = _headers_of(error, self._routes.get(scope["path"]))
-        payload = _encode(body)
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
-        headers += [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-        await send({"type": "http.response.start", "status": int(status), "headers": headers})
-        await send({"type": "http.response.body", "body": payload})
+        await bodies.answer(send, status, body, headers)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         path = _RECEIPTS if scope["path"].startswith(_RECEIPTS) else scope["path"]

@@ -117,6 +117,11 @@ def heard(source: Source, taken: Taken | None = None, lag_ms: int | None = None)
         _add_to_day(source, now, taken)
 
 
+def turned_away(source: Source, number: int) -> None:
+    """Count deliveries that did not come from the platform, and so are no sign of its life."""
+    _add_to_day(source, timezone.now(), Taken(refused=number))
+
+
 def _add_to_day(source: Source, now: datetime, taken: Taken) -> None:
     with transaction.atomic(), connection.cursor():
         day, _ = SourceDay.objects.select_for_update().get_or_create(source=source, day=now.date())

@@ -6,8 +6,10 @@ A source's row says how it is; its days, notes and outages say how it has been. 
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.utils import timezone
 
@@ -40,6 +42,8 @@ class Source(models.Model):
     `last_heard_at` moves with every sign of life, `last_event_at` is when the newest event occurred.
     """
 
+    # Names the source in addresses that others are told: unlike the row's number it cannot be guessed.
+    public_id = models.UUIDField(default=uuid.uuid4, db_default=RandomUUID(), unique=True, editable=False)
     handle = models.ForeignKey(Handle, on_delete=models.CASCADE, related_name="sources")
     kind = models.CharField(max_length=20)
     name = models.CharField(max_length=64)

@@ -2,7 +2,8 @@
 
 A caller shows a token with the scope `read`, or is signed in; both may only read. Whatever a caller may not see
 answers like what does not exist. The ingest door and the vendor's protocols are
-documented in the same schema (`present/door_docs.py`, `present/protocol_docs.py`).
+documented in the same schema (`present/door_docs.py`, `present/webhook_docs.py`,
+`present/protocol_docs.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ninja.security import HttpBearer, SessionAuth
 from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
 from accounts.models import Handle, User
 from metrics.models import Tweet
-from metrics.present import answers, door_docs, protocol_docs
+from metrics.present import answers, door_docs, protocol_docs, webhook_docs
 from metrics.present.columns import PROMOTABLE, all_metrics, by_type
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError
@@ -77,7 +78,7 @@ class DocumentedApi(NinjaAPI):
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         """The schema of all."""
         schema = super().get_openapi_schema(**kwargs)
-        for docs in (door_docs, protocol_docs):
+        for docs in (door_docs, webhook_docs, protocol_docs):
             schema["paths"].update(docs.PATHS)
             schema["components"]["schemas"].update(docs.COMPONENTS)
         schema["components"]["securitySchemes"].update(protocol_docs.SECURITY_SCHEMES)

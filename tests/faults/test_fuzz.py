@@ -33,6 +33,8 @@ OPERATIONS = [
     ("POST", "/api/v1/events"),
     ("GET", "/api/v1/receipts/{receipt}"),
     ("PUT", "/api/v1/tweets"),
+    ("GET", "/webhooks/x/{connection}"),
+    ("POST", "/webhooks/x/{connection}"),
     ("GET", "/stream/insightstrack/accounts/{team}/publishers/twitter/{label}.json"),
     ("GET", "/rules/insightstrack/accounts/{team}/publishers/twitter/{label}.json"),
     ("POST", "/rules/insightstrack/accounts/{team}/publishers/twitter/{label}.json"),

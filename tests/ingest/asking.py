@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +42,23 @@ def authorization(secret: str) -> tuple[bytes, bytes]:
     return b"authorization", b"Bearer " + secret.encode()
 
 
-def ask(method: str, path: str, *chunks: bytes, headers: Headers = (), times: int = 1, ends: bool = True) -> Answer:
+def ask(
+    method: str,
+    path: str,
+    *chunks: bytes,
+    headers: Headers = (),
+    times: int = 1,
+    ends: bool = True,
+    made: Callable[[], Any] = Door,
+) -> Answer:
     """Send one request, its body in chunks, and return the last answer; `ends=False` hangs up after the last chunk.
 
-    In a synchronous test the door's queries run in the test's own thread, and so see the test's transaction.
+    The path may end in a query; `made` makes the door that is asked. In a synchronous test the door's queries run in
+    the test's own thread, and so see the test's transaction.
     """
 
     async def asked() -> Answer:
-        door = Door()
+        door = made()
         try:
             for _ in range(times):
                 answer = await _one(door, method, path, chunks or (b"",), headers, ends)
@@ -60,8 +70,10 @@ def ask(method: str, path: str, *chunks: bytes, headers: Headers = (), times: in
     return answer
 
 
-async def _one(door: Door, method: str, path: str, chunks: tuple[bytes, ...], headers: Headers, ends: bool) -> Answer:
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": list(headers)}
+async def _one(door: Any, method: str, path: str, chunks: tuple[bytes, ...], headers: Headers, ends: bool) -> Answer:
+    path, _, query = path.partition("?")
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
+    scope["query_string"] = query.encode()
     asking = ApplicationCommunicator(door, scope)
     for number, chunk in enumerate(chunks):
         more = number < len(chunks) - 1 or not ends

@@ -256,3 +256,48 @@ def test_it_logs_no_secret(x: X, alice: User, northwind: Handle, monkeypatch: py
     connected(client, northwind)
     secrets += [x.grants[0].access_token, x.grants[0].refresh_token]
     assert not [secret for secret in secrets if secret in log.getvalue()]
+
+
+@pytest.mark.parametrize("name", ["webhook_create", "webhook_remove"])
+def test_it_lets_editors_change_the_webhook(
+    name: str, alice: User, bob: User, charlie: User, northwind: Handle
+) -> None:
+    address = reverse(name, args=["northwind"])
+    assert browser(bob).post(address).status_code == 403
+    assert browser(charlie).post(address).status_code == 404
+    assert "/accounts/login/" in browser().post(address)["Location"]
+    assert browser(alice).get(address).status_code == 405
+    assert not Source.objects.exists()
+    assert browser(alice).post(address).status_code == 302
+
+
+def test_it_shows_the_address_to_register_with_x(alice: User, northwind: Handle, settings: SettingsWrapper) -> None:
+    settings.X_CONSUMER_SECRET = "the installation's"
+    client = browser(alice)
+    assert "Make the address" in client.get(page(northwind)).content.decode()
+    client.post(reverse("webhook_create", args=["northwind"]))
+    source = Source.objects.get(kind="x_webhook")
+    shown = client.get(page(northwind)).content.decode()
+    assert f"http://testserver/webhooks/x/{source.public_id.hex}" in shown
+    assert "X cannot be believed yet" not in shown
+    client.post(reverse("webhook_remove", args=["northwind"]))
+    assert not Source.objects.exists()
+
+
+def test_it_keeps_a_consumer_secret_sealed(alice: User, northwind: Handle) -> None:
+    client = browser(alice)
+    client.post(reverse("webhook_create", args=["northwind"]))
+    assert "X cannot be believed yet" in client.get(page(northwind)).content.decode()
+    client.post(reverse("webhook_create", args=["northwind"]), {"consumer_secret": "a very secret one"})
+    source = Source.objects.get()
+    assert source.secrets == {"consumer_secret": "a very secret one"}
+    assert "a very secret one" not in source.sealed
+    shown = client.get(page(northwind)).content.decode()
+    assert "X cannot be believed yet" not in shown
+    assert "a very secret one" not in shown
+    # Pressing the button again keeps it.
+    client.post(reverse("webhook_create", args=["northwind"]))
+    assert Source.objects.get().secrets == {"consumer_secret": "a very secret one"}
+    refused = client.post(reverse("webhook_create", args=["northwind"]), {"consumer_secret": "x" * 201})
+    assert refused.status_code == 400
+    assert "at most 200 characters" in refused.content.decode()

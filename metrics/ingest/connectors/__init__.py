@@ -21,6 +21,7 @@ from metrics.models import Source
 Result = TypeVar("Result")
 MODULES: tuple[str, ...] = (
     "x_api",
+    "x_webhook",
     "insightstrack",
 )
 
