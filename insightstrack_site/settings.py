@@ -99,6 +99,9 @@ X_CONSUMER_SECRET = env.str("X_CONSUMER_SECRET", default="")
 X_API_URL = env.str("X_API_URL", default="https://api.x.com").rstrip("/")
 X_AUTHORISE_URL = env.str("X_AUTHORISE_URL", default="https://x.com/i/oauth2/authorize")
 
+# --- Bluesky ------------------------------------------------------------------------------------------------
+BLUESKY_APPVIEW_URL = env.str("BLUESKY_APPVIEW_URL", default="https://public.api.bsky.app").rstrip("/")
+
 # --- Celery -------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = (
     REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")

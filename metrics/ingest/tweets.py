@@ -58,3 +58,15 @@ def upsert(tweets: list[Tweet]) -> None:
         update_fields=["text", "created_at", "media", "link", "tags", "is_stub", "changed_at"],
         batch_size=2_000,
     )
+
+
+def introduce(handle_id: int, links: Mapping[int, str]) -> None:
+    """Make stubs of Tweets that nobody has sent yet, each with its link, so that pages can lead to them."""
+    Tweet.objects.bulk_create(
+        (
+            Tweet(handle_id=handle_id, tweet_id=number, created_at=tweet_created_at(number), link=link, is_stub=True)
+            for number, link in links.items()
+        ),
+        ignore_conflicts=True,
+        batch_size=2_000,
+    )

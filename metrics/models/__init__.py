@@ -18,7 +18,7 @@ from metrics.models.facts import (
 )
 from metrics.models.imports import AccountDay, FileImport, ImportPiece, ImportProblem, ImportState
 from metrics.models.polling import MetricBlocks, PolledTweet
-from metrics.models.sources import Outage, Source, SourceDay, SourceNote, SourceState
+from metrics.models.sources import Outage, RememberedRecord, Source, SourceDay, SourceNote, SourceState
 
 __all__ = [
     "AccountDay",
@@ -37,6 +37,7 @@ __all__ = [
     "Outage",
     "PolledTweet",
     "Rejection",
+    "RememberedRecord",
     "Rollup",
     "SetAsideEntry",
     "Source",

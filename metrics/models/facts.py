@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import Handle, Team
+from metrics.vocabulary.atproto import web_address
 from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.periods import Grain
 
@@ -47,7 +49,12 @@ class Tweet(models.Model):
     text = models.TextField(blank=True)
     created_at = models.DateTimeField()
     media = models.CharField(max_length=5, choices=Media.choices, default=Media.NONE, db_default="none")
-    link = models.URLField(max_length=2000, blank=True)
+    # Not a URLField: a post of Bluesky is named by its at:// URI.
+    link = models.CharField(
+        max_length=2000,
+        blank=True,
+        validators=[RegexValidator(r"^(https?|at)://", "Start with https://, http:// or at://.")],
+    )
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
     is_stub = models.BooleanField(default=False)
     # When it was stored or told last: open streams ask for what has become known.
@@ -62,6 +69,11 @@ class Tweet(models.Model):
 
     def __str__(self) -> str:
         return self.text or f"Tweet {self.tweet_id}"
+
+    @property
+    def web_address(self) -> str:
+        """Where people can open the link: of an at:// URI Bluesky's page of that post."""
+        return web_address(self.link)
 
 
 class EngagementEvent(models.Model):

@@ -125,3 +125,32 @@ class Outage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.state} since {self.since}"
+
+
+class RememberedRecord(models.Model):
+    """Which of our posts a record of the AT protocol engages, so that its deletion, which does not say, can be counted.
+
+    `record` is its URI in 64 bits, `engagement` the code of the type. `rev` and `at_us` (Unix µs) are the creation's,
+    those with `undone_` the deletion's; `delivery` and `undone_delivery` number the deliveries that brought them.
+    A source keeps the newest only.
+    """
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="+")
+    record = models.BigIntegerField()
+    engagement = models.SmallIntegerField()
+    tweet_id = models.BigIntegerField()
+    rev = models.CharField(max_length=64, blank=True)
+    at_us = models.BigIntegerField()
+    delivery = models.BigIntegerField()
+    undone_rev = models.CharField(max_length=64, blank=True)
+    undone_at_us = models.BigIntegerField(null=True)
+    undone_delivery = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "record", "engagement"], name="remembered_once"),
+        ]
+        indexes = [models.Index(fields=["source", "id"], name="remembered_by_age")]
+
+    def __str__(self) -> str:
+        return f"record {self.record} of Tweet {self.tweet_id}"

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 import pytest
 from channels import db
 
+from accounts.models import Handle, Platform
 from metrics import stream
+from metrics.ingest import sources
+from metrics.ingest.connectors import jetstream
+from metrics.models import Source
+from tests.ingest.connectors.jetstream import OURS
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +27,15 @@ def empty_streams() -> Iterator[None]:
 def one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels closes old connections around each query, and would close the test's transaction with them."""
     monkeypatch.setattr(db, "close_old_connections", lambda: None)
+
+
+@pytest.fixture
+def bluesky_source(northwind: Handle, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """@northwind's Bluesky account, known by its DID; deliveries are short."""
+    monkeypatch.setattr(jetstream, "WINDOW_SECONDS", 0.02)
+    northwind.platform = Platform.BLUESKY
+    northwind.save()
+    source = sources.known(northwind, "jetstream", "bluesky")
+    source.settings = {"account": OURS, "url": ""}
+    source.save()
+    return source

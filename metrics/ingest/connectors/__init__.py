@@ -23,6 +23,7 @@ MODULES: tuple[str, ...] = (
     "x_api",
     "x_webhook",
     "insightstrack",
+    "jetstream",
 )
 
 
