@@ -124,7 +124,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "writers": {"task": "metrics.tasks.beat", "schedule": 3.0, "options": {"expires": 10}},
-    "sources": {"task": "metrics.tasks.start_sources", "schedule": 3.0, "options": {"expires": 10}},
+    "sources": {"task": "metrics.tasks.start_sources", "schedule": 2.0, "options": {"expires": 10}},
     "imports": {"task": "metrics.tasks.start_imports", "schedule": 3.0, "options": {"expires": 10}},
     "webhooks": {"task": "metrics.tasks.do_webhook_chores", "schedule": 2.0, "options": {"expires": 10}},
     "retention": {"task": "metrics.tasks.retention", "schedule": 3600.0, "options": {"expires": 3600}},

@@ -65,7 +65,7 @@ class InsightsTrack(Connector):
         Setting(
             "tweets",
             "Which Tweets",
-            "A summary names no handle: of a stream that follows several, only what is known to be this handle's is taken.",
+            "A summary names no handle: of a stream that follows several, take only what is this handle's.",
             default="own",
             choices=(
                 ("own", "Those that are known to be this handle's"),

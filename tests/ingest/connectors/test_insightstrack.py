@@ -14,9 +14,8 @@ from metrics.models import Outage, Source, SourceState, Tweet
 from metrics.stream import Cargo
 from metrics.vocabulary import snapshots as vocabulary
 from metrics.vocabulary.engagements import NAMES
-from metrics.vocabulary.events import snowflake_at
 from metrics.vocabulary.snapshots import Part
-from tests.ingest.connectors.upstream import Upstream
+from tests.ingest.connectors.upstream import NOW, TWEET, Upstream, a_revoke, a_summary, a_tweet, in_parts
 from tests.ingest.scripted import Worked
 from tests.stack import eventually
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from accounts.models import Handle
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NOW = datetime.now(UTC).replace(microsecond=0)
-TWEET = snowflake_at(NOW - timedelta(hours=2))
 
 
 @pytest.fixture(autouse=True)
@@ -51,43 +48,6 @@ def source(northwind: Handle, upstream: Upstream) -> Source:
     made.secrets = {"token": "a-secret-token"}
     made.save()
     return made
-
-
-def a_summary(ended_at: datetime = NOW, tweet_id: int = TWEET, impressions: int = 10, **counts: Any) -> dict[str, Any]:
-    """In the vendor's shape; a count is a total, or all that stands under its type."""
-    return {
-        "summary_event": {
-            "target": {"id_str": str(tweet_id)},
-            "start_time": (ended_at - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "end_time": ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "metrics": {
-                "impressions": {"total": {"count": impressions}, "unique": {"count": impressions - 3}},
-                "engagements": {
-                    "overall": {"total": {"count": 3}, "unique": {"count": 2}},
-                    "metric_counts": {
-                        name: count if isinstance(count, dict) else {"total": {"count": count}}
-                        for name, count in counts.items()
-                    },
-                },
-            },
-        }
-    }
-
-
-def in_parts(organic: int, promoted: int) -> dict[str, Any]:
-    parts = {"total": organic + promoted, "organic": organic, "promoted": promoted}
-    return {name: {"count": count} for name, count in parts.items()}
-
-
-def a_tweet(username: str = "northwind", tweet_id: int = TWEET, **more: Any) -> dict[str, Any]:
-    user = {"id_str": "77", "screen_name": username, "name": username.title()}
-    at = "Wed Nov 25 20:00:00 +0000 2026"
-    return {"created_at": at, "id_str": str(tweet_id), "text": "Fresh beans.", "user": user, **more}
-
-
-def a_revoke(user_id: str) -> dict[str, Any]:
-    told = {"date_time": "2018-05-24T09:48:12+00:00", "target": {"app_id": "1"}, "source": {"user_id": user_id}}
-    return {"user_event": {"revoke": told}}
 
 
 def taken(source: Source) -> list[dict[str, Any]]:

@@ -9,16 +9,20 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from metrics.vocabulary.events import snowflake_at
 from tests.stack import eventually
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 PATH = "insightstrack/accounts/acct/publishers/twitter/prod.json"
+NOW = datetime.now(UTC).replace(microsecond=0)
+TWEET = snowflake_at(NOW - timedelta(hours=2))
 _OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -43,9 +47,17 @@ class Upstream:
         """Status and headers for the next readers, before any is let in again."""
         self.rules: list[str] | None = None
         """The handles that are followed; None: the rules cannot be read."""
-        self.greeting = b"\r\n"
         self._streams: list[socket.socket] = []
         self._lock = threading.Lock()
+
+    @property
+    def readers(self) -> int:
+        """How many have the stream open now."""
+        with self._lock:
+            for stream in [each for each in self._streams if _is_gone(each)]:
+                self._streams.remove(stream)
+                stream.close()
+            return len(self._streams)
 
     @property
     def url(self) -> str:
@@ -119,7 +131,7 @@ class Upstream:
             status, headers = self.refusals.popleft()
             return _finish(client, status, headers, b"{}")
         client.sendall(_OPEN)
-        client.sendall(b"%x\r\n%b\r\n" % (len(self.greeting), self.greeting))
+        client.sendall(b"2\r\n\r\n\r\n")  # a keep-alive
         with self._lock:
             self._streams.append(client)
         return None
@@ -128,6 +140,15 @@ class Upstream:
         if self.rules is None:
             return 404, {}, b"{}"
         return 200, {}, json.dumps({"rules": [{"value": name, "tag": None, "id": 1} for name in self.rules]}).encode()
+
+
+def _is_gone(stream: socket.socket) -> bool:
+    try:
+        return stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _request(text: str) -> Request:
@@ -143,3 +164,43 @@ def _finish(client: socket.socket, status: int, headers: dict[str, str], body: b
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     client.sendall(head.encode() + body)
     client.close()
+
+
+def a_summary(ended_at: datetime = NOW, tweet_id: int = TWEET, impressions: int = 10, **counts: Any) -> dict[str, Any]:
+    """In the vendor's shape; a count is a total, or all that stands under its type."""
+    return {
+        "summary_event": {
+            "target": {"id_str": str(tweet_id)},
+            "start_time": (ended_at - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "end_time": ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "metrics": {
+                "impressions": {"total": {"count": impressions}, "unique": {"count": impressions - 3}},
+                "engagements": {
+                    "overall": {"total": {"count": 3}, "unique": {"count": 2}},
+                    "metric_counts": {
+                        name: count if isinstance(count, dict) else {"total": {"count": count}}
+                        for name, count in counts.items()
+                    },
+                },
+            },
+        }
+    }
+
+
+def in_parts(organic: int, promoted: int) -> dict[str, Any]:
+    """What stands under a type where both parts are told, as our own stream does."""
+    parts = {"total": organic + promoted, "organic": organic, "promoted": promoted}
+    return {name: {"count": count} for name, count in parts.items()}
+
+
+def a_tweet(username: str = "northwind", tweet_id: int = TWEET, **more: Any) -> dict[str, Any]:
+    """A Tweet in the vendor's shape."""
+    user = {"id_str": "77", "screen_name": username, "name": username.title()}
+    at = "Wed Nov 25 20:00:00 +0000 2026"
+    return {"created_at": at, "id_str": str(tweet_id), "text": "Fresh beans.", "user": user, **more}
+
+
+def a_revoke(user_id: str) -> dict[str, Any]:
+    """That a user has withdrawn access."""
+    told = {"date_time": "2018-05-24T09:48:12+00:00", "target": {"app_id": "1"}, "source": {"user_id": user_id}}
+    return {"user_event": {"revoke": told}}
