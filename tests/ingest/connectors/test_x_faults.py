@@ -15,6 +15,7 @@ from metrics.models import PolledTweet, Source, SourceState, Tweet
 from tests import x_server
 from tests.ingest.bench import Bench
 from tests.ingest.connectors.polled import (
+    ANALYTICS,
     COUNTS,
     HOURS_AGO,
     LOOKUP,
@@ -220,3 +221,48 @@ def test_it_tells_whose_connection_it_is(x: X, bench: Bench) -> None:
     bench.source.settings["user_id"] = "1"
     with pytest.raises(SourceError, match="another account"):
         async_to_sync(XApi().test)(bench.source)
+
+
+def test_it_does_not_believe_a_date_that_is_days_off(x: X, bench: Bench) -> None:
+    x.add(XTweet(HOURS_AGO, COUNTS))
+    x.ahead = timedelta(days=-20)
+    began = datetime.now(UTC)
+    run(bench)
+    instants = [one.as_of for delivery in bench.deliveries for one in delivery.snapshots]
+    assert instants and all(began <= instant for instant in instants)
+
+
+def test_it_asks_for_analytics_up_to_an_hour_that_is_over_for_x_too(x: X, bench: Bench) -> None:
+    x.add(XTweet(HOURS_AGO, COUNTS, analytics={"follows": 2}))
+    x.ahead = timedelta(hours=-1)
+    run(bench)
+    assert said(bench)[HOURS_AGO, None]["user_follows"] == 2
+
+
+def test_it_asks_again_in_an_hour_where_one_question_was_wrong(x: X, bench: Bench) -> None:
+    x.add(XTweet(HOURS_AGO, COUNTS))
+    x.faults.append(Fault(400, problem(400, "invalid-request", "One of the ids is too old."), path=ANALYTICS))
+    run(bench)
+    assert any("in an hour" in note and "too old" in note for note in notes(bench))
+
+
+def test_it_is_not_held_up_by_a_clock_that_was_set_back(x: X, bench: Bench) -> None:
+    x.add(XTweet(HOURS_AGO, COUNTS))
+    run(bench)
+    PolledTweet.objects.update(counted_at=NOW + timedelta(days=400))
+    due_at = run(bench)
+    assert due_at is not None and due_at < datetime.now(UTC) + timedelta(minutes=10)
+
+
+def test_it_passes_over_what_is_no_tweet(x: X, bench: Bench) -> None:
+    odd = [{"id": "x"}, {"id": str(2**63)}, {"id": None}, 5, {}, {"id": str(HOURS_AGO), "text": None, "entities": []}]
+    x.faults.append(Fault(200, {"data": odd, "includes": [], "meta": []}, path=TIMELINE))
+    run(bench)
+    assert [tweet.tweet_id for tweet in Tweet.objects.all()] == [HOURS_AGO]
+
+
+def test_it_notes_what_our_own_border_refuses(x: X, bench: Bench) -> None:
+    tweet = {"id": str(HOURS_AGO), "created_at": "2999-01-01T00:00:00.000Z"}
+    x.faults.append(Fault(200, {"data": [tweet]}, path=TIMELINE))
+    run(bench)
+    assert any("in the future" in note for note in notes(bench))

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from metrics.ingest.snapshots import IncomingSnapshot
 from metrics.ingest.tweets import IncomingTweet
 from metrics.vocabulary.engagements import NAMES
+from metrics.vocabulary.events import MAX_TWEET_ID
 from metrics.vocabulary.snapshots import MAX_TOTAL
 
 Json = Mapping[str, Any]
@@ -142,7 +143,14 @@ def included(body: Json) -> dict[str, Json]:
 
 def tweets_in(body: Json) -> list[Json]:
     """The Tweets of an answer; what is none is passed over."""
-    return [item for item in _objects(body.get("data")) if str(item.get("id")).isdigit()]
+    return [item for item in _objects(body.get("data")) if number_of(item.get("id"))]
+
+
+def number_of(value: object) -> int:
+    """A Tweet's id, which X writes as text; 0 for what is none."""
+    text = str(value)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
+    return number if number <= MAX_TWEET_ID else 0
 
 
 def problems_in(body: Json) -> list[Json]:

@@ -29,11 +29,10 @@ CAP_WAIT = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What X answered, and the latest instant that was surely counted in it, by X's clock; `skew` is ours minus X's."""
+    """What X answered, and the latest instant that was surely counted in it, by X's clock."""
 
     body: Mapping[str, Any]
     as_of: datetime
-    skew: timedelta | None
 
 
 class Refused(SourceError):  # noqa: N818  # like Refusal: an answer
@@ -67,6 +66,8 @@ class Client:
 
     def __init__(self, http: httpx.AsyncClient, token: Token, books: Books | None = None) -> None:
         self._http, self._token, self._books = http, token, books
+        self.skew = timedelta()
+        """By how much our clock was ahead of X's at the last answer."""
 
     async def ask(self, path: str, params: Mapping[str, str], endpoint: Endpoint | None = None) -> Answer:
         """The answer to a GET; raises Refused, LimitedError, DisconnectedError, or SourceError for what passes."""
@@ -90,8 +91,9 @@ class Client:
             response = await self._sent(path, params, token, endpoint)
         took = timedelta(seconds=asyncio.get_running_loop().time() - began)
         await self._check(response, endpoint)
-        date = limits.date_of(response.headers)
-        return Answer(_object(response), as_of(began_at, took, date), began_at + took - date if date else None)
+        date = limits.date_of(response.headers, began_at)
+        self.skew = began_at + took - date if date else timedelta()
+        return Answer(_object(response), as_of(began_at, took, date))
 
     async def _sent(
         self, path: str, params: Mapping[str, str], token: str, endpoint: Endpoint | None

@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 WINDOW = timedelta(minutes=15)
 # What is believed of an endpoint until its first answer: the least that X gives for reading.
 FIRST_LIMIT = 15
+# What differs more from our clock is no clock's time, such as that of an old answer from a cache.
+BELIEVED_SKEW = timedelta(days=1)
 # A wait that X cannot have meant.
 LONGEST_WAIT = timedelta(days=31)
 _DAILY = ("x-user-limit-24hour", "x-app-limit-24hour")
@@ -81,20 +83,21 @@ def over_at(headers: Mapping[str, str], now: datetime) -> datetime:
     return max(latest, now + timedelta(seconds=5))
 
 
-def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """The instant of an answer by X's clock, cut to the second; None where it is not told or none."""
+def date_of(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    """The instant of an answer by X's clock, cut to the second; None where none is told, or one that is days off."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (OverflowError, ValueError):
         return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return date if abs(date - now) < BELIEVED_SKEW else None
 
 
 def _ours(headers: Mapping[str, str], name: str, now: datetime) -> datetime | None:
     seconds = _number(headers.get(name))
     if seconds is None:
         return None
-    theirs = date_of(headers) or now
+    theirs = date_of(headers, now) or now
     wait = timedelta(seconds=min(seconds - theirs.timestamp(), LONGEST_WAIT.total_seconds()))
     return now + max(wait, timedelta())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from metrics.ingest.connectors import DisconnectedError, LimitedError, Shift, SourceError
@@ -23,8 +24,9 @@ PRIVATE_FOR = timedelta(days=30)
 CLOSING_FOR = timedelta(days=1)
 LIST_EVERY = timedelta(minutes=1)
 PAGE = 100
-# Refused analytics are asked for again after this: a plan may have been changed meanwhile.
-REST = timedelta(days=1)
+# Refused analytics are asked for again after this: a plan may have been changed meanwhile. What is wrong with one
+# question need not be with the next.
+REST, SHORT_REST = timedelta(days=1), timedelta(hours=1)
 SKEW_NOTED = timedelta(seconds=30)
 _PUBLIC, _OWN = "public_metrics", "public_metrics,non_public_metrics,organic_metrics"
 FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -48,6 +50,7 @@ LISTED: Mapping[str, str] = {
     "expansions": "attachments.media_keys",
     "media.fields": "type",
 }
+_FINAL = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 NOT_FOUND, HIDDEN, NO_FIELD = "resource-not-found", "not-authorized-for-resource", "not-authorized-for-field"
 
 
@@ -97,7 +100,7 @@ class Poll:
 
     def _counting(self, now: datetime) -> Schedule:
         turns = [
-            Turn(row.tweet_id, row.created_at, row.found_at, row.counted_at, blocks_of(row, now))
+            Turn(row.tweet_id, row.created_at, row.found_at, _past(row.counted_at, now), blocks_of(row, now))
             for row in self._rows.values()
         ]
         return Schedule(turns, self._ledger.allowance(Endpoint.TWEETS, now), now)
@@ -109,26 +112,31 @@ class Poll:
             answer = await self._client.ask("/2/tweets", params, Endpoint.TWEETS)
         except Refused as refused:
             raise _meaning(refused) from refused
-        await self._check_clock(answer)
+        await self._check_clock()
         reading = Reading(answer, asked, datetime.now(UTC))
         reading.read([self._rows[turn.tweet_id] for turn in call])
         if reading.snapshots:
-            receipt = await self._shift.take(Delivery(snapshots=reading.snapshots))
-            for _, _, refusal in receipt.refused[:1]:
-                await self._shift.note(f"A count that X sent was refused: {refusal.detail}", is_trouble=True)
+            await self._take(Delivery(snapshots=reading.snapshots))
         await self._shift.do(partial(self._ledger.keep, reading.rows))
         for text in reading.notes():
             await self._shift.note(text, is_trouble=True)
         self._is_stale = bool(reading.gone)
         await self._shift.heard()
 
-    async def _check_clock(self, answer: Answer) -> None:
-        is_off = answer.skew is not None and abs(answer.skew) > SKEW_NOTED
+    async def _take(self, delivery: Delivery) -> None:
+        receipt = await self._shift.take(delivery)
+        for kind, _, refusal in receipt.refused[:1]:
+            text = f"{len(receipt.refused)} of what X sent was refused, first a {kind}: {refusal.detail}"
+            await self._shift.note(text, is_trouble=True)
+
+    async def _check_clock(self) -> None:
+        skew = self._client.skew
+        is_off = abs(skew) > SKEW_NOTED
         if is_off != self._ledger.cursor.get("is_clock_off", False):
             await self._shift.do(partial(self._ledger.move, is_clock_off=is_off))
             if is_off:
-                seconds = int((answer.skew or timedelta()).total_seconds())
-                text = f"This machine's clock and X's differ by {abs(seconds):,} seconds; set this one by NTP."
+                seconds = int(abs(skew).total_seconds())
+                text = f"This machine's clock and X's differ by {seconds:,} seconds; set this one by NTP."
                 await self._shift.note(text, is_trouble=True)
 
     # --- the list of Tweets ---
@@ -162,7 +170,7 @@ class Poll:
 
     async def _begin_again(self, refused: Refused, is_page: bool, is_since: bool) -> None:
         """A place in the timeline that X knows no more is given up: reading Tweets again changes nothing."""
-        if refused.status != 400 or not (is_page or is_since):
+        if refused.status != HTTPStatus.BAD_REQUEST or not (is_page or is_since):
             raise _meaning(refused) from refused
         await self._shift.note(f"The list of Tweets is read again from its beginning. {refused.reason}")
         changes = {"page": None} if is_page else {"since_id": None}
@@ -176,7 +184,7 @@ class Poll:
         if not tweets:
             _refuse_account(body)
         if tweets:
-            await self._shift.take(Delivery(tweets=tweets))
+            await self._take(Delivery(tweets=tweets))
             found = [(int(tweet.id), tweet.created_at) for tweet in tweets]
             await self._shift.do(partial(self._ledger.found, found))
             self._is_stale = True
@@ -197,13 +205,17 @@ class Poll:
 
     def _analysing(self, now: datetime) -> Schedule:
         """Every hour at most: the analytics are asked for up to the last full hour (see `_analyse`)."""
-        hour, rests = floor(now, HOUR), self._ledger.cursor.get("rests", {})
+        hour, rests = self._last_hour(now), self._ledger.cursor.get("rests", {})
         turns = [
-            Turn(row.tweet_id, row.created_at, row.found_at, row.analysed_at, _analytics_group(row, now))
+            Turn(row.tweet_id, row.created_at, row.found_at, _past(row.analysed_at, now), _analytics_group(row, now))
             for row in self._rows.values()
             if row.created_at < hour and not _rests(rests, _analytics_group(row, now), now)
         ]
         return Schedule(turns, self._ledger.allowance(Endpoint.ANALYTICS, now), now, least=HOUR)
+
+    def _last_hour(self, now: datetime) -> datetime:
+        """The last full hour by our clock and by X's: an end that lies in X's future would be refused."""
+        return floor(now - max(self._client.skew, timedelta()), HOUR)
 
     async def _analyse(self, call: Sequence[Turn]) -> None:
         """Read lifetime totals: one bucket from before the Tweets' creation to the last full hour by X's clock.
@@ -212,7 +224,7 @@ class Poll:
         own floor and ceiling, so it is certain as of when these totals count.
         """
         rows = [self._rows[turn.tweet_id] for turn in call]
-        end = floor(datetime.now(UTC), HOUR)
+        end = self._last_hour(datetime.now(UTC))
         params = {
             "ids": ",".join(str(row.tweet_id) for row in rows),
             "start_time": f"{floor(min(row.created_at for row in rows), HOUR):%Y-%m-%dT%H:%M:%SZ}",
@@ -234,21 +246,22 @@ class Poll:
         by_id = {row.tweet_id: row for row in rows}
         found = []
         for tweet in blocks.tweets_in(answer.body):
-            if row := by_id.get(_number(tweet["id"])):
+            if row := by_id.get(blocks.number_of(tweet["id"])):
                 is_closed = blocks_of(row, now) is MetricBlocks.PUBLIC
                 found.append(blocks.analysed(tweet, row.created_at, as_of, is_closed))
         if snapshots := [snapshot for snapshot in found if snapshot]:
-            await self._shift.take(Delivery(snapshots=snapshots))
+            await self._take(Delivery(snapshots=snapshots))
         for row in rows:
             row.analysed_at = now
         await self._shift.do(partial(self._ledger.keep, rows))
         await self._shift.heard()
 
     async def _let_rest(self, group: str, refused: Refused) -> None:
-        rests = self._ledger.cursor.get("rests", {}) | {group: (datetime.now(UTC) + REST).isoformat()}
+        rest, words = (SHORT_REST, "an hour") if refused.status == HTTPStatus.BAD_REQUEST else (REST, "a day")
+        rests = self._ledger.cursor.get("rests", {}) | {group: (datetime.now(UTC) + rest).isoformat()}
         await self._shift.do(partial(self._ledger.move, rests=rests))
         what = f"analytics (follows, hashtag clicks and more) of {group} Tweets"
-        text = f"X does not give the {what}; asked for again in a day. {refused.reason}"
+        text = f"X does not give the {what}; asked for again in {words}. {refused.reason}"
         await self._shift.note(text, is_trouble=True)
 
 
@@ -266,11 +279,12 @@ class Reading:
 
     def read(self, rows: Iterable[PolledTweet]) -> None:
         """Take every Tweet that was told, and learn from the problems why the others were not."""
-        told = {_number(tweet["id"]): tweet for tweet in blocks.tweets_in(self.answer.body)}
+        told = {blocks.number_of(tweet["id"]): tweet for tweet in blocks.tweets_in(self.answer.body)}
         media = blocks.included(self.answer.body)
         problems: dict[int, list[Mapping[str, Any]]] = {}
         for problem in blocks.problems_in(self.answer.body):
-            problems.setdefault(_number(problem.get("resource_id") or problem.get("value")), []).append(problem)
+            tweet_id = blocks.number_of(problem.get("resource_id") or problem.get("value"))
+            problems.setdefault(tweet_id, []).append(problem)
         for row in rows:
             self.rows.append(row)
             if tweet := told.get(row.tweet_id):
@@ -316,6 +330,11 @@ class Reading:
         return notes
 
 
+def _past(instant: datetime | None, now: datetime) -> datetime | None:
+    """The instant, but never in the future: a clock that was set back must not hold a Tweet up."""
+    return min(instant, now) if instant else None
+
+
 def _analytics_group(row: PolledTweet, now: datetime) -> str:
     return "older" if blocks_of(row, now) is MetricBlocks.PUBLIC else "recent"
 
@@ -326,7 +345,7 @@ def _rests(rests: Mapping[str, str], group: str, now: datetime) -> bool:
 
 def _meaning(refused: Refused) -> SourceError:
     """A question that X always refuses ends the connection; one that it may refuse for a while does not."""
-    return DisconnectedError(refused.reason) if refused.status in {403, 404} else refused
+    return DisconnectedError(refused.reason) if refused.status in _FINAL else refused
 
 
 def _refuse_account(body: Mapping[str, Any]) -> None:
@@ -335,8 +354,3 @@ def _refuse_account(body: Mapping[str, Any]) -> None:
         if kind_of(problem) in {NOT_FOUND, HIDDEN}:
             told = str(problem.get("detail") or problem.get("title") or "")
             raise DisconnectedError(f"X does not show this account any more (deleted or suspended?). {told[:300]}")
-
-
-def _number(value: object) -> int:
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
