@@ -174,6 +174,15 @@ def test_it_times_the_engagement_api_over_http(live_stack: Stack) -> None:
     assert found["totals_p95_ms"] > found["totals"]["p50_ms"] > 0
 
 
+def test_it_filters_a_whole_network_exactly(live_stack: Stack) -> None:
+    told = live_stack.manage("benchmark", "jetstream", "--json", "--seconds", "0.5", "--url", live_stack.url)
+
+    found = json.loads(told)
+    assert (found["messages"], found["exact"]) == (10_000, True)
+    assert 0 < found["events"] < 500
+    assert found["messages_per_second"] > 100
+
+
 def test_it_says_in_one_line_when_nothing_runs() -> None:
     with pytest.raises(CommandError, match=r"^Nothing runs at http://127\.0\.0\.1:1: start `make run` first.*$"):
         call_command("benchmark", "ingest", "--json", "--url", "http://127.0.0.1:1", stdout=StringIO())

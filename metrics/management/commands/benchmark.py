@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from metrics.benchmarks import crew, engagement, measures, queries, streaming
+from metrics.benchmarks import crew, engagement, jetstream, measures, queries, streaming
 from metrics.benchmarks.installation import BenchmarkError, Installation, machine
 from metrics.demo.progress import Meter
 
@@ -23,13 +23,14 @@ MEASURES: dict[str, tuple[Measure, float]] = {
     "latency": (measures.latency, 20.0),
     "fanout": (measures.fanout, 20.0),
     "stream": (streaming.stream, 20.0),
+    "jetstream": (jetstream.jetstream, 15.0),
 }
 
 
 class Command(BaseCommand):
     """Brings its own team, user, handles and token, and takes them away again with all their events."""
 
-    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, query or engagement."
+    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, jetstream, query or engagement."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, for how long, and where."""
