@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -38,6 +38,13 @@ def _made_once(path: Path) -> str:
 def _origin(url: str) -> str:
     """The scheme and host of an address, as Content-Security-Policy wants them."""
     return "{0.scheme}://{0.netloc}".format(urlsplit(url))
+
+
+def redis_database(url: str) -> str:
+    """The number of the Redis database that a URL names."""
+    address = urlsplit(url)
+    named = "" if address.scheme == "unix" else address.path.strip("/")
+    return parse_qs(address.query).get("db", [named])[0] or "0"
 
 
 # --- the installation ---------------------------------------------------------------------------------------
@@ -73,8 +80,13 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # Without the explicit None, redis-py 8 closes an idle subscription after five seconds.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "capacity": 1000},
+        "CONFIG": {
+            # Without the explicit None, redis-py 8 closes an idle subscription after five seconds.
+            "hosts": [{"address": REDIS_URL, "socket_timeout": None}],
+            "capacity": 1000,
+            # What is published in one database of a Redis is heard in all.
+            "prefix": f"asgi{redis_database(REDIS_URL)}",
+        },
     }
 }
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
+from pytest_django import Settings
 
 from insightstrack_site.asgi import application
+from insightstrack_site.settings import redis_database
 
 SHOW = """
 import json, django
@@ -101,6 +103,24 @@ def test_it_secures_cookies_behind_a_trusted_proxy() -> None:
     assert found["CSRF_COOKIE_SECURE"] is True
     assert isinstance(found["SECURE_HSTS_SECONDS"], int)
     assert found["SECURE_HSTS_SECONDS"] > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "number"),
+    [
+        ("redis://127.0.0.1:1", "0"),
+        ("redis://:word@127.0.0.1:1/7", "7"),
+        ("unix:///run/redis.sock?db=12", "12"),
+        ("unix:///run/redis.sock", "0"),
+    ],
+)
+def test_it_knows_the_database_of_its_redis(url: str, number: str) -> None:
+    assert redis_database(url) == number
+
+
+def test_it_hears_nothing_of_another_database_of_its_redis(settings: Settings) -> None:
+    number = redis_database(settings.REDIS_URL)
+    assert settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"] == f"asgi{number}"
 
 
 def test_it_makes_one_secret_key_for_its_owner_only(tmp_path: Path) -> None:
