@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -36,17 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from insightstrack_site.supervisor import Program
-
-_ADD_HANDLE = """
-import json, sys
-from accounts.models import Handle, Membership, Team, User
-username, email, password, team_name, role = json.loads(sys.stdin.read())
-team, _ = Team.objects.get_or_create(slug=team_name.lower(), defaults={"name": team_name})
-user = User.objects.filter(email=email).first() or User.objects.create_user(email, password)
-Membership.objects.get_or_create(user=user, team=team, defaults={"role": role})
-Handle.objects.get_or_create(username=username, defaults={"team": team, "display_name": username.title()})
-print(Handle.objects.get(username=username).pk)
-"""
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> None:
@@ -73,6 +63,7 @@ class Stack:
             "SHARDS": str(plan.shards),
             "DJANGO_SETTINGS_MODULE": "insightstrack_site.settings",
         }
+        self._clerk: subprocess.Popen[str] | None = None
         self.processes: dict[str, Program] = {program.name: program for program in programs(plan, self.env)}
 
     def start(self) -> None:
@@ -88,6 +79,8 @@ class Stack:
 
     def stop(self) -> None:
         """End every part."""
+        if self._clerk is not None:
+            self._clerk.communicate()
         for program in self.processes.values():
             if program.process is not None:
                 processes.stop(program.process, signal.SIGKILL, 5.0)
@@ -142,13 +135,12 @@ class Stack:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
 
-    def manage(self, *arguments: str, stdin: str = "") -> str:
+    def manage(self, *arguments: str) -> str:
         """What `manage.py …` prints on stdout."""
         told = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             env=self.env,
             cwd=BASE_DIR,
-            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -165,13 +157,26 @@ class Stack:
         password: str = PASSWORD,
     ) -> int:
         """Make the handle, its team, and a member who can sign in, where they do not exist; returns the handle's id."""
-        answers = json.dumps([username, email, password, team, role])
-        return int(self.manage("shell", "--no-imports", "--command", _ADD_HANDLE, stdin=answers))
+        return int(self._ask_clerk("add_handle", username, email, password, team, role))
 
     def token(self, *handles: str, scopes: tuple[str, ...] = ("ingest", "read")) -> str:
         """The secret of a new token for these handles of one team."""
-        chosen = [part for name in handles for part in ("--handle", name)]
-        return self.manage("create_token", *chosen, *(part for scope in scopes for part in ("--scope", scope))).strip()
+        return str(self._ask_clerk("token", handles, scopes))
+
+    def _ask_clerk(self, *wanted: object) -> object:
+        if self._clerk is None:
+            self._clerk = subprocess.Popen(
+                [sys.executable, "-m", "tests.clerk"],
+                env=self.env,
+                cwd=BASE_DIR,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._clerk.stdin is not None
+        assert self._clerk.stdout is not None
+        print(json.dumps(wanted), file=self._clerk.stdin, flush=True)
+        return json.loads(self._clerk.stdout.readline())
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
@@ -180,10 +185,35 @@ class Stack:
             yield connection
 
 
+@contextmanager
+def redis_away(stack: Stack) -> Iterator[None]:
+    """Redis is killed, and started again on its data."""
+    stack.redis.kill()
+    try:
+        yield
+    finally:
+        stack.redis.start()
+
+
+@contextmanager
+def postgres_away(stack: Stack) -> Iterator[None]:
+    """PostgreSQL is stopped and started again."""
+    stack.postgres.stop()
+    try:
+        yield
+    finally:
+        stack.postgres.start()
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on, and that nobody is given unasked while its server is away.
+
+    Chosen at random below the ports that systems hand out themselves: other test processes choose at the same time.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture(scope="session")

@@ -83,13 +83,16 @@ class Studio:
     def live_a_little(self) -> None:
         """Two hours of a Tweet's life."""
         self.tell("Winter roast is here. 400 bags, first come first served")
+        events = [self.event("unfavorites", 3, 20)]
         for ago, shown in ((110, 400), (95, 260), (60, 120), (31, 80), (12, 40), (3, 30)):
-            self.send("impressions", shown, ago)
-            self.send("favorites", shown // 20, ago)
-            self.send("url_clicks", max(1, shown // 40), ago)
-            self.send("video_starts", shown // 2, ago)
-            self.send("video_views", shown // 4, ago)
-        self.send("unfavorites", 3, 20)
+            events += [
+                self.event("impressions", shown, ago),
+                self.event("favorites", shown // 20, ago),
+                self.event("url_clicks", max(1, shown // 40), ago),
+                self.event("video_starts", shown // 2, ago),
+                self.event("video_views", shown // 4, ago),
+            ]
+        self.send_all(events)
 
 
 @pytest.fixture(scope="package")

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_live import TILE, bars, expect_bars, figure
+from tests.stack import postgres_away, redis_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,26 +40,6 @@ def web_away(stack: Stack) -> Iterator[None]:
         yield
     finally:
         stack.tend()
-
-
-@contextmanager
-def redis_away(stack: Stack) -> Iterator[None]:
-    """Redis is killed, and started again on its data."""
-    stack.redis.kill()
-    try:
-        yield
-    finally:
-        stack.redis.start()
-
-
-@contextmanager
-def postgres_away(stack: Stack) -> Iterator[None]:
-    """PostgreSQL is stopped and started again."""
-    stack.postgres.stop()
-    try:
-        yield
-    finally:
-        stack.postgres.start()
 
 
 def reported(studio: Studio) -> dict[str, int]:

@@ -28,7 +28,7 @@ class Load:
 
     def __init__(self, stack: Stack, token: str, handles: list[str]) -> None:
         self._stack, self._handles = stack, handles
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self.token = token
         self._created_at = datetime.now(UTC) - timedelta(days=2)
         self.tweet_id = snowflake_at(self._created_at, next(_sequence))
         self._numbers = iter(range(1_000_000))
@@ -87,7 +87,11 @@ class Load:
             return told
 
     def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=self._stack.url, headers=self._headers, timeout=15)
+        return httpx.Client(base_url=self._stack.url, auth=self._authorized, timeout=15)
+
+    def _authorized(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
 
     def _send_batches(self) -> None:
         with self._client() as client:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import pytest
 
 from insightstrack_site import processes
 from insightstrack_site.run import BASE_DIR
+from tests.stack import free_port
 
 
 @dataclass
@@ -67,9 +67,8 @@ def environment_of(var_dir: Path, port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
-    with tempfile.TemporaryDirectory(prefix="it-") as folder, socket.create_server(("127.0.0.1", 0)) as probe:
-        var_dir, port = Path(folder), probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory(prefix="it-") as folder:
+        var_dir, port = Path(folder), free_port()
         with (var_dir / "console").open("wb") as console:
             process = subprocess.Popen(
                 [sys.executable, "-m", "insightstrack_site.run"],
