@@ -9,6 +9,8 @@ import pytest
 from django.urls import resolve
 
 from insightstrack_site.asgi import doors
+from metrics.ingest.files.columns import CONTENT, TAIL
+from metrics.ingest.files.problems import ROW_REASONS
 from metrics.ingest.validation import REASONS
 from metrics.vocabulary.engagements import METRICS, NAMES
 
@@ -71,6 +73,17 @@ def test_it_names_every_command_and_no_other() -> None:
 def test_it_lists_every_reason_with_its_meaning() -> None:
     rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", section("Send it events"), re.MULTILINE))
     assert {reason: rows.get(reason) for reason in REASONS} == REASONS
+
+
+def test_it_lists_every_reason_of_a_row_with_its_meaning() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", section("Bring your files"), re.MULTILINE)
+    assert dict(rows) == {str(reason): told for reason, told in ROW_REASONS.items()}
+
+
+def test_it_tells_what_each_column_of_a_file_counts_as() -> None:
+    rows = re.findall(r"^\| (“[^|]+”) \| (`(\w+)`|nothing[^|]*) \|$", section("Bring your files"), re.MULTILINE)
+    told = {name: kind for names, _, kind in rows for name in re.findall(r"“([^”]+)”", names)}
+    assert told == {column.name: column.type for column in (*TAIL, *CONTENT) if column.is_number}
 
 
 def test_it_names_every_engagement_type_in_order() -> None:

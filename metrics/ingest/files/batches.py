@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 _TOLERANCE_US = round(CLOCK_TOLERANCE.total_seconds() * 1e6)
 
 
-class ToldTweet(NamedTuple):
+class ToldTweet(msgspec.Struct, gc=False):
     """What a row says of its Tweet itself; None where the file says nothing. `created_us` is in Unix microseconds."""
 
     line: int

@@ -80,16 +80,18 @@ def finish_upload(file: FileImport) -> None:
     _hand_over(file, ImportState.UPLOADING, ImportState.READING)
 
 
-def start(file: FileImport, exported_at: datetime | None = None) -> None:
+def start(file: FileImport, exported_at: datetime | None = None, is_asked: bool = True) -> None:
     """Import what the preview showed, its counts as of `exported_at`; nothing unless it is READY.
 
-    Raises ValueError (`exported_at: …`) for an instant in the future or before the first Tweet.
+    `is_asked=False` when the caller does the work itself. Raises ValueError (`exported_at: …`) for an instant in the
+    future.
     """
     if exported_at is not None:
         if exported_at > timezone.now() + timedelta(minutes=5):
             raise ValueError("exported_at: lies in the future. Counts can only be as of now or earlier.")
         file.exported_at = exported_at
-    _hand_over(file, ImportState.READY, ImportState.RUNNING, exported_at=file.exported_at, started_at=timezone.now())
+    changes = {"exported_at": file.exported_at, "started_at": timezone.now()}
+    _hand_over(file, ImportState.READY, ImportState.RUNNING, is_asked, **changes)
 
 
 def cancel(file: FileImport) -> None:
@@ -106,9 +108,11 @@ def cancel(file: FileImport) -> None:
     file.refresh_from_db()
 
 
-def _hand_over(file: FileImport, before: ImportState, after: ImportState, **more: datetime | None) -> None:
+def _hand_over(
+    file: FileImport, before: ImportState, after: ImportState, is_asked: bool = True, **more: datetime | None
+) -> None:
     changes = {"state": after, "seen_at": None, "attempts": 0, "asked_at": timezone.now(), **more}
-    if FileImport.objects.filter(pk=file.pk, state=before).update(**changes):
+    if FileImport.objects.filter(pk=file.pk, state=before).update(**changes) and is_asked:
         transaction.on_commit(lambda: ask(file.pk))
     file.refresh_from_db()
 
@@ -185,6 +189,8 @@ class Job:
         """Make the preview, or import; raises FileError, CancelledError or TakenOverError."""
         if self.file.attempts > ATTEMPTS:
             raise FileError(f"InsightsTrack stopped at this file {ATTEMPTS} times: see the server's log.")
+        self._save()
+        self._tell(at_once=True)
         if self.file.state == ImportState.READING:
             self._read()
         else:
@@ -193,8 +199,6 @@ class Job:
     # --- the preview ---
 
     def _read(self) -> None:
-        self._save()
-        self._tell(at_once=True)
         file = self.file
         found = previews.examine(self._content, file.filename, self._frame(timezone.now()))
         file.fingerprint = fingerprint(self._content)
@@ -217,8 +221,6 @@ class Job:
         storage = Storage(file.handle, found, exported_at)
         frame = self._frame(exported_at)
         done, seen = file.read, 0
-        self._save()
-        self._tell(at_once=True)
         for some in previews.batches(rows):
             batch = found.read(some, frame)
             seen += batch.rows

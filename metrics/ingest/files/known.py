@@ -1,17 +1,21 @@
 """Our own files may come back to the installation that wrote them: what they say is then known, and not said again.
 
-A total of ours from a moment ago is lower than today's, which is no fall. So of each type a snapshot is sent only where
-it is more than what is counted, together with the one before, which tells since when; and where this source has said
-something of the type before, as then its words are compared with each other.
+A total of ours from a moment ago differs from today's, and that is neither a rise nor a fall. So of each type a
+snapshot is sent only where it says more than was ever counted here, together with the one before, which tells since
+when; and where this source has said something of the type before, as then its words are compared with each other.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+from django.db import connection
 
 from metrics.ingest.files.batches import Counted
-from metrics.models import LastSnapshot, TweetRollup
-from metrics.vocabulary.engagements import CODE, N_TYPES, NAMES, UNDO_OF, Counts
+from metrics.vocabulary.engagements import N_TYPES, NAMES, Counts
 from metrics.vocabulary.periods import EPOCH, Grain
 from metrics.vocabulary.snapshots import UNSAID, Part
 
@@ -42,16 +46,13 @@ def _with_the_one_before(counted: Counted, more: np.ndarray[tuple[int, int], np.
 
 
 def _lifetimes(counted: Counted, handle_id: int) -> Counts:
-    """What is counted of each snapshot's Tweet and part, net of what was taken back: int64[n, 26]."""
+    """What was ever gained of each snapshot's Tweet and part: int64[n, 26]. No total of ours was ever above it."""
     ids = np.unique(counted.tweet_ids)
     totals = np.zeros((len(ids), len(Part), N_TYPES), dtype=np.int64)
-    rows = TweetRollup.objects.filter(
-        handle_id=handle_id, tweet_id__in=ids.tolist(), grain=Grain.LIFETIME, start=EPOCH
-    ).values_list("tweet_id", "promoted", *NAMES)
+    of = {"handle_id": handle_id, "tweet_ids": ids.tolist(), "grain": Grain.LIFETIME.value, "start": EPOCH}
+    rows = _rows("lifetimes.sql", **of)
     for tweet_id, promoted, *counts in rows:
         totals[np.searchsorted(ids, tweet_id), Part.PROMOTED if promoted else Part.ORGANIC] = counts
-    for gained, lost in UNDO_OF.items():
-        totals[:, :, CODE[gained]] -= totals[:, :, CODE[lost]]
     totals[:, Part.BOTH] = totals[:, Part.ORGANIC] + totals[:, Part.PROMOTED]
     return np.asarray(totals[np.searchsorted(ids, counted.tweet_ids), counted.parts])
 
@@ -59,12 +60,22 @@ def _lifetimes(counted: Counted, handle_id: int) -> Counts:
 def last_said(counted: Counted, handle_id: int, source_id: int) -> tuple[Counts, Counts]:
     """What the source last said of each snapshot's Tweet and part, and as of when (Unix µs, 0: never): int64[n, 26]."""
     counts, as_of = np.full((len(counted), N_TYPES), UNSAID), np.zeros((len(counted), N_TYPES), dtype=np.int64)
-    rows = LastSnapshot.objects.filter(
-        handle_id=handle_id, source_id=source_id, tweet_id__in=np.unique(counted.tweet_ids).tolist()
-    ).values_list("tweet_id", "part", "counts", "as_of")
+    ids = np.unique(counted.tweet_ids).tolist()
+    rows = _rows("last_said.sql", handle_id=handle_id, source_id=source_id, tweet_ids=ids)
     said = {(tweet_id, part): vectors for tweet_id, part, *vectors in rows}
     if said:
         for place, pair in enumerate(zip(counted.tweet_ids.tolist(), counted.parts.tolist(), strict=True)):
             if pair in said:
                 counts[place], as_of[place] = said[pair]
     return counts, as_of
+
+
+def _rows(name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(name), parameters)
+        return list(cursor.fetchall())
+
+
+@cache
+def _statement(name: str) -> str:
+    return Path(__file__).with_name(name).read_text().replace("{names}", ", ".join(NAMES))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metrics.ingest.files.batches import Batch, Counted, Ints, ToldTweet, created_us, joined, refuse_times
-from metrics.ingest.files.cells import instant_of, plain_link, tweet_id_of, whole
+from metrics.ingest.files.cells import instant_of, plain_link, tweet_id_of, whole, wholes
 from metrics.ingest.files.formats import Brings, Frame, Glimpse, Table
 from metrics.ingest.files.problems import FileError, RowError, problem_of
 from metrics.ingest.files.tables import Row
@@ -58,13 +58,12 @@ class OwnTable(Table):
 
     def _numbers(self, cells: Sequence[str]) -> list[int]:
         values = self._get(cells)
-        try:
-            numbers = list(map(int, values))
-            if min(numbers) >= 0:
-                return numbers
-        except ValueError:
-            pass
-        return [max(0, whole(name, value)) for name, value in zip(self._names, values, strict=True)]
+        plain = wholes([values])
+        return (
+            plain.tolist()
+            if plain is not None
+            else [max(0, whole(name, value)) for name, value in zip(self._names, values, strict=True)]
+        )
 
     def columns(self) -> list[dict[str, Any]]:
         """Every column of the header."""

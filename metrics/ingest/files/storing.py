@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from django.db import connection, transaction
-from psycopg.types.json import Jsonb
 
 from accounts.models import Handle
 from metrics import stream
@@ -68,22 +68,13 @@ class Storage:
 
     def _store_tweets(self, batch: Batch) -> set[int]:
         """Returns the lines whose Tweets were new or told anew."""
-        told = sorted({tweet.tweet_id: tweet for tweet in batch.tweets}.values(), key=lambda tweet: tweet.tweet_id)
+        told = {tweet.tweet_id: tweet for tweet in batch.tweets}
         if not told:
             return set()
-        parameters: dict[str, Any] = {
-            "handle_id": self._handle.pk,
-            "tweet_ids": [tweet.tweet_id for tweet in told],
-            "texts": [tweet.text for tweet in told],
-            "created": [instant(tweet.created_us) for tweet in told],
-            "links": [tweet.link for tweet in told],
-            "media": [tweet.media or "none" for tweet in told],
-            "tags": [Jsonb(tweet.tags or []) for tweet in told],
-        }
+        rows = msgspec.json.encode(list(told.values())).decode()
         with connection.cursor() as cursor:
-            cursor.execute(_statement("tweets.sql"), parameters)
-            changed = {tweet_id for (tweet_id,) in cursor.fetchall()}
-        return {tweet.line for tweet in told if tweet.tweet_id in changed}
+            cursor.execute(_statement("tweets.sql"), {"handle_id": self._handle.pk, "told": rows})
+            return {told[tweet_id].line for (tweet_id,) in cursor.fetchall()}
 
     def _store_counts(self, counted: Counted, stored: Stored, taken: Taken) -> set[int]:
         """Returns the lines that say a number that this source had not said before."""
