@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from django.test import Client
 
+from accounts.models import User
 from metrics import stream
 from metrics.ingest.connectors.x_api import XApi
 from metrics.ingest.connectors.x_polling.ledger import Endpoint, Ledger, SupersededError
@@ -47,6 +49,11 @@ class Apart(Bench):
 
     async def do(self, work: Callable[[], Result]) -> Result:
         return await self._desk.do(work)
+
+
+@pytest.fixture
+def one_transaction() -> None:
+    """Here threads have connections of their own, which are closed after use."""
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +110,15 @@ def test_it_counts_every_call_in_the_database_before_it_is_made(bench: Bench) ->
         older.spend(Endpoint.TWEETS, datetime.now(UTC))
     newer.spend(Endpoint.TWEETS, datetime.now(UTC))
     assert newer.allowance(Endpoint.TWEETS, datetime.now(UTC)).remaining == 14
+
+
+def test_it_shows_its_schedule_and_is_tested_from_the_sources_page(x: X, bench: Bench, alice: User, bob: User) -> None:
+    x.add(XTweet(HOURS_AGO, COUNTS))
+    with Worked(bench.source) as worked:
+        eventually(lambda: worked.is_over, 20, "the runner has nothing left to do")
+    client = Client()
+    client.force_login(bob)
+    assert "1 Tweet: 1 every 5 minutes." in client.get("/h/northwind/sources/").content.decode()
+    client.force_login(alice)
+    answer = client.post(f"/h/northwind/sources/{bench.source.pk}/test/", follow=True).content.decode()
+    assert "X answers and knows this connection as @northwind." in answer
