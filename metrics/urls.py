@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/tweets.csv", exports.export_tweets, name="export_tweets"),
     path("h/<str:username>/series.csv", exports.export_series, name="export_series"),
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),
+    path("h/<str:username>/account_days.csv", exports.export_account_days, name="export_account_days"),
     path("h/<str:username>/t/<int:tweet_id>/series.csv", exports.export_tweet_series, name="export_tweet_series"),
     path("h/<str:username>/first-token/", start.first_token, name="first_token"),
     path("h/<str:username>/begun/", start.begun, name="begun"),

@@ -68,6 +68,13 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "lost": "Taken back: unlikes, Retweets undone and the like.",
         "net": "Gained minus lost.",
     },
+    "account_days": {
+        "day": "The day, as the platform's file writes it.",
+        "metric": "The metric's name.",
+        "label": "What people call it.",
+        "platform": "What the platform's own dashboard says of the whole account, promotion included.",
+        "insightstrack": "What InsightsTrack counts for that day, in the reading asked for; empty where it cannot.",
+    },
     "import_problems": {
         "line": "The line of the file on which the row begins.",
         "column": "The column at fault; empty where it is the whole row.",

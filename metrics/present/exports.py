@@ -25,6 +25,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Handle
 from metrics.models import FileImport, ImportProblem, Tweet
+from metrics.present.account_days import account_day_rows
 from metrics.present.columns import COLUMNS, Cell, by_type, measures
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
@@ -93,6 +94,13 @@ def export_tweet_series(request: HttpRequest, handle: Handle, tweet_id: int) -> 
     query = story.parse_tweet(request.GET.dict(), tweet, datetime.now(UTC), MAX_BUCKETS)
     name = file_name(handle, f"tweet_{tweet_id}", query)
     return _download(request, "tweet_series", name, tweet_series_rows(query))
+
+
+@_export
+def export_account_days(request: HttpRequest, handle: Handle) -> HttpResponseBase:
+    """The platform's own daily totals beside ours."""
+    query = _query(request, handle)
+    return _download(request, "account_days", file_name(handle, "account_days", query), account_day_rows(query))
 
 
 @_export

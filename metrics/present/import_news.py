@@ -53,6 +53,8 @@ def _running(file: FileImport, now: datetime) -> tuple[float | None, str]:
         return share, "Stopping after the rows in hand …"
     if not file.read:
         return share if file.rows is None else 0.0, "Waiting for a worker …"
+    if file.rows and file.read >= file.rows and not file.preview.get("is_estimate"):
+        return 1.0, f"All {figures.count(file.read)} rows are read, and are being counted …"
     of_all = f" of {figures.count(file.rows)}" if file.rows else ""
     parts = [f"{figures.count(file.read)}{of_all} rows"]
     seconds = (now - (file.started_at or now)).total_seconds()

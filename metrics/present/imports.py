@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -23,9 +24,11 @@ from django_htmx.http import HttpResponseClientRefresh
 from accounts.access import EDITORS, require_role, signed_in
 from accounts.models import Handle, Membership
 from metrics.ingest.files import engine
+from metrics.ingest.files.formats import Brings
 from metrics.models import FileImport, ImportState
 from metrics.present import import_news
 from metrics.present.import_news import ACTIVE
+from metrics.query.params import Reading
 
 A_PAGE, PROBLEMS_SHOWN = 25, 100
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -182,16 +185,38 @@ def _card(file: FileImport, form: AsOfForm | None = None) -> Context:
         "seconds": _seconds(file),
         "is_over": is_over,
         "period": _period(file),
+        "figures": _figures(file),
     }
 
 
-def _period(file: FileImport) -> str:
-    """From when to when the file's rows are, as days in the handle's zone."""
+def _span(file: FileImport) -> tuple[datetime, datetime] | None:
+    """The first and the last instant of the file's rows, in the handle's zone."""
     period = file.preview.get("period")
     if not period:
+        return None
+    zone = file.handle.zone
+    return datetime.fromisoformat(period["since"]).astimezone(zone), datetime.fromisoformat(period["until"]).astimezone(
+        zone
+    )
+
+
+def _period(file: FileImport) -> str:
+    span = _span(file)
+    if span is None:
         return ""
-    first, last = (_day(datetime.fromisoformat(period[end]).astimezone(file.handle.zone)) for end in ("since", "until"))
+    first, last = (_day(instant) for instant in span)
     return first if first == last else f"{first} – {last}"
+
+
+def _figures(file: FileImport) -> str:
+    """The dashboard's parameters that show what the file brought: its days, or the Tweets of its days."""
+    span = _span(file)
+    if span is None:
+        return ""
+    asked = {"since": f"{span[0]:%Y-%m-%d}", "until": f"{span[1] + timedelta(days=1):%Y-%m-%d}"}
+    if file.preview.get("brings") == Brings.TWEETS:
+        asked["reading"] = Reading.TWEETS.value
+    return f"?{urlencode(asked)}"
 
 
 def _day(local: datetime) -> str:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import EDITORS
 from accounts.models import Handle, Role, User
 from metrics.models import HandleFeed, Tweet
-from metrics.present import bands, charts, clock, panels, snapshot, sources
+from metrics.present import account_days, bands, charts, clock, panels, snapshot, sources
 from metrics.query import params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
 from metrics.query.report import TweetRow
@@ -225,6 +225,7 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
         "bands": marked,
         "downs": marked.told(query.zone),
         "vocabulary": snapshot.vocabulary(),
+        "compared": account_days.compared(query),
         "figures": {
             "activity": marked.behind(charts.activity(found, marks)),
             "video": charts.video(found),

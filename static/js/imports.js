@@ -16,6 +16,7 @@ class Imports {
     this.cards = root.querySelector("[data-cards]");
     this.fetching = new Map();
     if (root.querySelector("[data-drop]")) this.takeFiles();
+    this.offerAll();
     this.socket = new Socket(`/ws/live/?${new URLSearchParams({ handle: root.dataset.handle })}`, {
       onMessage: (message) => this.receive(message),
       onState: (state) => this.socketIs(state),
@@ -98,6 +99,21 @@ class Imports {
     window.htmx.process(fresh);
     if (hadFocus) fresh.querySelector(".import__name").focus({ preventScroll: true });
     this.say(`${fresh.dataset.name}: ${fresh.querySelector(".chip").textContent}`);
+  }
+
+  /** With several files ready, one button starts them all; those of another handle need a look of their own. */
+  offerAll() {
+    const bar = this.root.querySelector("[data-all]");
+    if (!bar) return;
+    const ready = () => [...this.cards.querySelectorAll("[data-state=ready]:not([data-other]) [data-start]")];
+    const count = () => {
+      const { length } = ready();
+      bar.hidden = length < 2;
+      setText(bar.querySelector("[data-all-count]"), String(length));
+    };
+    bar.querySelector("[data-all-button]").addEventListener("click", () => ready().forEach((button) => button.click()));
+    new MutationObserver(count).observe(this.cards, { childList: true });
+    count();
   }
 
   say(text) {

@@ -20,9 +20,12 @@ from metrics import stream, telemetry
 from metrics.ingest import sources
 from metrics.ingest.sources import Taken
 from metrics.models import (
+    AccountDay,
     DroppedDay,
     EngagementEvent,
+    FileImport,
     HandleFeed,
+    ImportProblem,
     Outage,
     Rejection,
     SetAsideEntry,
@@ -40,7 +43,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 ENTRY = "1700000000000-7"
-MODELS = ["tweet", "rejection", "setasideentry", "streamcursor", "handlefeed", "droppedday", "source"]
+MODELS = [
+    "tweet",
+    "rejection",
+    "setasideentry",
+    "streamcursor",
+    "handlefeed",
+    "droppedday",
+    "source",
+    "fileimport",
+    "importproblem",
+    "accountday",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +122,9 @@ def facts(northwind: Handle) -> Handle:
     source = sources.known(northwind, "jetstream", "Bluesky")
     sources.enter(source, SourceState.FAILING, "no route to the network.")
     sources.heard(source, Taken(events=1_234))
+    file = FileImport.objects.create(handle=northwind, filename="export.csv", size=2_048, refused=1)
+    ImportProblem.objects.create(file=file, line=7, field="likes", reason="bad_number", detail="likes: no number.")
+    AccountDay.objects.create(handle=northwind, day=at.date(), counts={"impressions": 5}, exported_at=at)
     return northwind
 
 
@@ -285,3 +302,16 @@ def test_it_pauses_and_starts_sources(root: Client, facts: Handle) -> None:
     assert "1 now starting." in act(root, "source", "start", source.pk)
     assert Source.objects.get().state == SourceState.STARTING
     assert Outage.objects.get().until is not None
+
+
+def test_it_leads_from_a_file_to_its_refused_rows(root: Client, facts: Handle) -> None:
+    file = FileImport.objects.get()
+    other = FileImport.objects.create(handle=facts, filename="other.csv", size=1)
+    ImportProblem.objects.create(file=other, line=9, reason="not_json", detail="Of the other file.")
+    page = root.get(reverse("admin:metrics_fileimport_change", args=[file.pk])).content.decode()
+    address = f"{reverse('admin:metrics_importproblem_changelist')}?file__id__exact={file.pk}"
+    assert f'href="{address}"' in page
+    listed = root.get(address).content.decode()
+    assert "likes: no number." in listed
+    assert "Of the other file." not in listed
+    assert "2.0\xa0KB" in root.get(reverse("admin:metrics_fileimport_changelist")).content.decode()
