@@ -1,4 +1,7 @@
-"""The fold: minutes are added to every grain of Tweet and handle, by one statement for events and inferred counts."""
+"""The fold: minutes are added to every grain of Tweet and handle, by one statement for events and inferred counts.
+
+Events are added up by the database, which alone knows which of them are new; inferred counts before they get there.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,34 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
 from metrics.aggregate.binary import Layout, Records
+from metrics.aggregate.statements import named
 from metrics.vocabulary import events as vocabulary
-from metrics.vocabulary.engagements import NAMES
+from metrics.vocabulary.engagements import N_TYPES, NAMES
+from metrics.vocabulary.periods import Grain
 
 MINUTE_US = 60_000_000
-CHANGES = Layout(
-    ("handle_id", "bigint"),
-    ("tweet_id", "bigint"),
-    ("promoted", "boolean"),
-    ("minute", "instant"),
-    ("received_at", "instant"),
-    ("counts", "types"),
+CHANGE = np.dtype(
+    [
+        ("handle_id", "<i8"),
+        ("tweet_id", "<i8"),
+        ("promoted", "u1"),
+        ("minute", "<i8"),
+        ("received_at", "<i8"),
+        ("counts", "<i8", (N_TYPES,)),
+        ("is_first", "u1"),
+        ("is_stub", "u1"),
+    ]
 )
-_CHANGES_TABLE = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS changes (
-    handle_id bigint, tweet_id bigint, promoted boolean, minute timestamptz, received_at timestamptz,
-    {", ".join(f"{name} bigint" for name in NAMES)}
-) ON COMMIT DELETE ROWS
-"""
+"""Signed counts of a Tweet at an instant. `is_first`: the Tweet has no rollups yet; `is_stub`: nor is it known."""
+_BUCKET = (("promoted", "boolean"), ("grain", "smallint"), ("start", "instant"), ("counts", "types"))
+_TWEETS = Layout(("handle_id", "bigint"), ("tweet_id", "bigint"), *_BUCKET)
+_HANDLES = Layout(("handle_id", "bigint"), *_BUCKET)
+_STUBS = Layout(("handle_id", "bigint"), ("tweet_id", "bigint"))
+_FEEDS = Layout(("handle_id", "bigint"), ("last_event_at", "instant"), ("last_received_at", "instant"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +65,54 @@ def minutes_since() -> datetime:
 
 
 def changes(records: Records) -> tuple[HandleCommit, ...]:
-    """Add signed counts (records of CHANGES.dtype, in any order) to the rollups, inside the caller's transaction."""
+    """Add signed counts (records of CHANGE, in any order) to the rollups, inside the caller's transaction."""
     records = _of_whole_minutes(records)
     if not len(records):
         return ()
+    sql = named("changes.sql")
     with connection.cursor() as cursor:
-        cursor.execute(_CHANGES_TABLE)
-        CHANGES.copy_in(cursor, "changes", records)
+        cursor.execute(sql["tables"])
+        _copy_changes(cursor, records)
         cursor.execute(statement("changes"), constants())
-        rows = cursor.fetchall()
+        found = {handle_id: (sequence, fresh) for handle_id, sequence, fresh in cursor.fetchall()}
         # A second fold of the same transaction must not count them again.
-        cursor.execute("DELETE FROM changes")
-    found = {(handle_id): (sequence, fresh) for handle_id, sequence, fresh in rows}
+        cursor.execute(sql["clear"])
     return tuple(commits(records, records["minute"], found))
 
 
+def _copy_changes(cursor: CursorWrapper, records: Records) -> None:
+    buckets = [_buckets(records, grain) for grain in Grain]
+    handles = [summed(of_grain, ("handle_id", "promoted", "start")) for of_grain in buckets]
+    tweets = np.concatenate(buckets)
+    # Rows of a Tweet that has none cannot collide with any: they need not go through the temporary table.
+    is_first = tweets["is_first"] == 1
+    _TWEETS.copy_in(cursor, "metrics_tweetrollup", tweets[is_first])
+    _TWEETS.copy_in(cursor, "changed_tweets", tweets[~is_first])
+    _HANDLES.copy_in(cursor, "changed_handles", np.concatenate(handles))
+    stubs = records[records["is_stub"] == 1]
+    _STUBS.copy_in(cursor, "changed_stubs", stubs[begins(stubs, ("handle_id", "tweet_id"))])
+    feeds = np.empty(len(np.unique(records["handle_id"])), dtype=_FEEDS.dtype)
+    for place, handle_id in enumerate(np.unique(records["handle_id"])):
+        mine = records[records["handle_id"] == handle_id]
+        feeds[place] = handle_id, mine["minute"].max(), mine["received_at"].max()
+    _FEEDS.copy_in(cursor, "changed_feeds", feeds)
+
+
+def _buckets(records: Records, grain: Grain) -> Records:
+    """The buckets of a grain that sorted records, each of a minute, add up to: floors keep their order."""
+    if grain is Grain.MINUTE:
+        records = records[records["minute"] >= int(minutes_since().timestamp() * 1e6)]
+    length = None if grain is Grain.LIFETIME else int(grain.length.total_seconds()) * 1_000_000
+    buckets = np.empty(len(records), dtype=[*_TWEETS.dtype.descr, ("is_first", "u1")])
+    for name in ("handle_id", "tweet_id", "promoted", "counts", "is_first"):
+        buckets[name] = records[name]
+    buckets["grain"] = grain
+    buckets["start"] = 0 if length is None else records["minute"] - records["minute"] % length
+    return _added_up(buckets, ("handle_id", "tweet_id", "promoted", "start"))
+
+
 def _of_whole_minutes(records: Records) -> Records:
-    """One record for each Tweet, kind and minute, without those that change nothing."""
+    """One record for each Tweet, kind and minute, in this order, without those that change nothing."""
     records = records.copy()
     records["minute"] -= records["minute"] % MINUTE_US
     records = summed(records, ("handle_id", "tweet_id", "promoted", "minute"))
@@ -79,17 +120,25 @@ def _of_whole_minutes(records: Records) -> Records:
     return changed
 
 
-def summed(records: Records, key: tuple[str, ...]) -> Records:
-    """One record for each key, in key order, with the sum of its counts; other fields are the last one's."""
-    if not len(records):
-        return records
-    records = records[np.lexsort([records[name] for name in reversed(key)])]
+def begins(records: Records, key: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Where each run of one key begins, of records that are sorted by it."""
     is_first = np.ones(len(records), dtype=bool)
     is_first[1:] = np.logical_or.reduce([records[name][1:] != records[name][:-1] for name in key])
-    starts = np.flatnonzero(is_first)
-    last: Records = records[np.append(starts[1:], len(records)) - 1]
-    last["counts"] = np.add.reduceat(records["counts"], starts, axis=0)
-    return last
+    return is_first
+
+
+def summed(records: Records, key: tuple[str, ...]) -> Records:
+    """One record for each key, in key order, with the sum of its counts; other fields are one of them's."""
+    return _added_up(records[np.lexsort([records[name] for name in reversed(key)])], key)
+
+
+def _added_up(records: Records, key: tuple[str, ...]) -> Records:
+    is_first = begins(records, key)
+    if is_first.all():
+        return records
+    added = records[is_first]
+    added["counts"] = np.add.reduceat(records["counts"], np.flatnonzero(is_first), axis=0)
+    return added
 
 
 def commits(batch: Records, instants: npt.NDArray[Any], found: dict[int, tuple[int, int]]) -> Iterator[HandleCommit]:
@@ -110,17 +159,15 @@ def commits(batch: Records, instants: npt.NDArray[Any], found: dict[int, tuple[i
 
 @cache
 def statement(source: str) -> str:
-    """The whole statement over the minutes of `events` or `changes`."""
+    """The whole statement over the buckets of `events` or `changes`."""
     here = Path(__file__)
-    template = here.with_name("fold.sql").read_text()
-    template = template.replace("{minutes}", here.with_name(f"{source}.sql").read_text().strip())
+    head = named("changes.sql")["buckets"] if source == "changes" else here.with_name("events.sql").read_text()
+    template = head + "\n" + here.with_name("fold.sql").read_text()
     columns = {
         "names": "{0}",
-        "floats": "{0}::float8 AS {0}",
         "sums": "coalesce(sum(n) FILTER (WHERE type = {1}), 0) AS {0}",
         "totals": "sum({0}) AS {0}",
         "casts": "{0}::bigint",
-        "handle_casts": "sum({0})::bigint",
         "increments": "{0} = kept.{0} + excluded.{0}",
     }
     for slot, shape in columns.items():

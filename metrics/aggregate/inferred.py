@@ -100,8 +100,8 @@ def _even_part(counts: Ints, number: Ints, place: Ints) -> Ints:
 
 
 def changes_of(rows: Records, sign: int = 1) -> Records:
-    """The rows as changes of the rollups."""
-    changes = np.empty(len(rows), dtype=fold.CHANGES.dtype)
+    """The rows as changes of the rollups, of Tweets that have some already."""
+    changes = np.zeros(len(rows), dtype=fold.CHANGE)
     for name in ("handle_id", "tweet_id", "promoted", "received_at"):
         changes[name] = rows[name]
     changes["minute"], changes["counts"] = rows["occurred_at"], sign * rows["counts"]
@@ -118,10 +118,13 @@ def load(cursor: CursorWrapper, sought: Records) -> Records:
     return rows
 
 
-def add(cursor: CursorWrapper, rows: Records) -> None:
-    """Store rows, those of one key as their sum."""
-    if len(rows):
-        _copy_pieces(cursor, fold.summed(rows, KEY), "add")
+def add(cursor: CursorWrapper, rows: Records, is_first: npt.NDArray[np.bool_]) -> None:
+    """Store rows, those of one key as their sum; `is_first` are those of whose Tweet none is stored."""
+    for of_kind, are_first in ((rows[is_first], True), (rows[~is_first], False)):
+        if len(of_kind) and are_first:
+            ROWS.copy_in(cursor, "metrics_inferredcount", fold.summed(of_kind, KEY))
+        elif len(of_kind):
+            _copy_pieces(cursor, fold.summed(of_kind, KEY), "add")
 
 
 def keep(cursor: CursorWrapper, rows: Records) -> None:
@@ -169,8 +172,7 @@ def absorb(batch: Batch, newest: dict[int, int]) -> tuple[fold.HandleCommit, ...
 def _oldest_by_tweet(late: Batch) -> Records:
     """For each Tweet its oldest late event, as what is sought."""
     late = late[np.lexsort((late["occurred_at"], late["tweet_id"], late["handle_id"]))]
-    is_first = np.ones(len(late), dtype=bool)
-    is_first[1:] = (late["handle_id"][1:] != late["handle_id"][:-1]) | (late["tweet_id"][1:] != late["tweet_id"][:-1])
+    is_first = fold.begins(late, ("handle_id", "tweet_id"))
     sought = np.zeros(int(is_first.sum()), dtype=SOUGHT.dtype)
     for name, field in (("handle_id",) * 2, ("tweet_id",) * 2, ("as_of", "occurred_at")):
         sought[name] = late[field][is_first]

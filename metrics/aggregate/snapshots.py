@@ -44,6 +44,7 @@ _MOMENTS = Layout(
     ("place", "integer"), ("handle_id", "bigint"), ("tweet_id", "bigint"), ("as_of", "instant"), ("edge", "instant")
 )
 _BEFORE_EDGE = Layout(("place", "integer"), ("promoted", "boolean"), ("type", "smallint"), ("count", "bigint"))
+_WORD_KEYS = np.dtype([("tweet", "<i8"), ("source", "<i8"), ("part", "<i8")])
 _FIRST_US = int(FIRST_TWEET_AT.timestamp()) * 1_000_000
 _QUARTER_US = 15 * fold.MINUTE_US
 
@@ -88,10 +89,7 @@ class _Hand:
 
     def __init__(self, cursor: CursorWrapper, batch: Batch) -> None:
         self.batch = batch
-        is_first = np.ones(len(batch), dtype=bool)
-        is_first[1:] = (batch["tweet_id"][1:] != batch["tweet_id"][:-1]) | (
-            batch["handle_id"][1:] != batch["handle_id"][:-1]
-        )
+        is_first = fold.begins(batch, ("handle_id", "tweet_id"))
         self.tweet = np.cumsum(is_first) - 1
         starts = np.flatnonzero(is_first)
         self.round = np.arange(len(batch)) - starts[self.tweet]
@@ -108,15 +106,19 @@ class _Hand:
         self.created_at = _created_at(self.tweets["tweet_id"])
         created = _CREATED.copy_out(cursor, sql["created"])
         self.created_at[created["place"]] = created["created_at"]
+        self.is_stub = np.ones(len(self.tweets), dtype=bool)
+        self.is_stub[created["place"]] = False
         totals = np.zeros((len(self.tweets), 2, N_TYPES), dtype=np.int64)
         known = _TOTALS.copy_out(cursor, sql["totals"])
         totals[known["place"], known["promoted"]] = known["counts"]
+        self.is_first = np.ones(len(self.tweets), dtype=bool)
+        self.is_first[known["place"]] = False
         words = _WORDS_READ.copy_out(cursor, sql["words"])
         cursor.execute("DELETE FROM tweets_at_hand")
         self._join_words(words)
         self.pool = self._read_pool(cursor, words)
         both = np.zeros((len(self.tweets), N_TYPES), dtype=np.int64)
-        np.add.at(both, self._places(self.pool), self.pool["counts"])
+        np.add.at(both, self.places_of(self.pool), self.pool["counts"])
         newest, agreed = (np.zeros((len(self.tweets), 3, N_TYPES), dtype=np.int64) for _ in range(2))
         np.maximum.at(newest, (words["place"], words["part"]), words["as_of"])
         np.maximum.at(agreed, (words["place"], words["part"]), np.where(words["low"] < 0, words["as_of"], 0))
@@ -125,22 +127,22 @@ class _Hand:
 
     def _join_words(self, stored: Records) -> None:
         """Give each (Tweet, source, part) its row, and to each snapshot the number of its own."""
-        keys = np.concatenate(
-            [
-                np.stack([self.tweet, self.batch["source"], self.batch["part"]]),
-                np.stack([stored["place"], stored["source_id"], stored["part"]]),
-            ],
-            axis=1,
-        )
-        self.word_keys, number = np.unique(keys, axis=1, return_inverse=True)
-        number = number.reshape(-1)
+        keys = np.empty(len(self.batch) + len(stored), dtype=_WORD_KEYS)
+        keys["tweet"] = np.concatenate([self.tweet, stored["place"]])
+        keys["source"] = np.concatenate([self.batch["source"], stored["source_id"]])
+        keys["part"] = np.concatenate([self.batch["part"], stored["part"]])
+        order = np.lexsort((keys["part"], keys["source"], keys["tweet"]))
+        is_first = fold.begins(keys[order], ("tweet", "source", "part"))
+        self.word_keys = keys[order][is_first]
+        number = np.empty(len(keys), dtype=np.int64)
+        number[order] = np.cumsum(is_first) - 1
         self.word, places = number[: len(self.batch)], number[len(self.batch) :]
-        arrays = [np.zeros((self.word_keys.shape[1], N_TYPES), dtype=np.int64) for _ in _WORD_FIELDS]
+        arrays = [np.zeros((len(self.word_keys), N_TYPES), dtype=np.int64) for _ in _WORD_FIELDS]
         self.words = Words(*arrays)
         self.words.low.fill(-1)
         for name, _ in _WORD_FIELDS:
             getattr(self.words, name)[places] = stored[name]
-        self.is_stored = np.zeros(self.word_keys.shape[1], dtype=bool)
+        self.is_stored = np.zeros(len(self.word_keys), dtype=bool)
         self.is_stored[places] = True
 
     def _read_pool(self, cursor: CursorWrapper, words: Records) -> Records:
@@ -155,12 +157,14 @@ class _Hand:
         sought["part"] = Part.BOTH
         return inferred.load(cursor, sought)
 
-    def _places(self, rows: Records) -> Ints:
+    def places_of(self, rows: Records) -> Ints:
         """Which of the Tweets at hand each row is of."""
-        keys = np.concatenate([self.tweets[["handle_id", "tweet_id"]], rows[["handle_id", "tweet_id"]]])
-        _, number = np.unique(keys, return_inverse=True)
-        # The Tweets at hand lie in key order, and every row is of one of them.
-        return np.asarray(number[len(self.tweets) :])
+        place = np.zeros(len(rows), dtype=np.int64)
+        for handle_id in np.unique(rows["handle_id"]):
+            mine = rows["handle_id"] == handle_id
+            first, last = np.searchsorted(self.tweets["handle_id"], [handle_id, handle_id + 1])
+            place[mine] = first + np.searchsorted(self.tweets["tweet_id"][first:last], rows["tweet_id"][mine])
+        return place
 
     def weigh(self) -> tuple[list[tuple[Ints, Verdict]], list[Finding]]:
         """Round by round, what each snapshot (by its place in the batch) adds."""
@@ -242,8 +246,10 @@ def _store(cursor: CursorWrapper, hand: _Hand, verdicts: list[tuple[Ints, Verdic
     if verdict.moved.any():
         rows, moves = _move(cursor, hand, rows, places, verdict.moved)
         changes = np.concatenate([changes, moves])
-    inferred.add(cursor, rows)
+    inferred.add(cursor, rows, hand.is_first[hand.places_of(rows)])
     _store_words(cursor, hand)
+    place = hand.places_of(changes)
+    changes["is_first"], changes["is_stub"] = hand.is_first[place], hand.is_stub[place]
     return changes
 
 
@@ -267,10 +273,10 @@ def _move(cursor: CursorWrapper, hand: _Hand, rows: Records, places: Ints, amoun
 def _store_words(cursor: CursorWrapper, hand: _Hand) -> None:
     touched = np.unique(hand.word)
     records = np.empty(len(touched), dtype=_WORDS.dtype)
-    place, source, part = hand.word_keys[:, touched]
+    keys = hand.word_keys[touched]
     for name in ("handle_id", "tweet_id"):
-        records[name] = hand.tweets[name][place]
-    records["source_id"], records["part"] = source, part
+        records[name] = hand.tweets[name][keys["tweet"]]
+    records["source_id"], records["part"] = keys["source"], keys["part"]
     for name, _ in _WORD_FIELDS:
         records[name] = getattr(hand.words, name)[touched]
     is_first = ~hand.is_stored[touched]
