@@ -180,18 +180,20 @@ class _Load:
         Events first: so a snapshot of the same moment finds them, and infers nothing.
         """
         named = np.concatenate([self._events["handle_id"], self._snapshots["handle_id"]])
-        newest = _known_handles(np.unique(named).tolist())
-        told = _of(newest, self._events)
+        ids = np.unique(named).tolist()
+        newest = _known_handles(ids)
+        told, said = self._events, self._snapshots
+        if len(newest) < len(ids):
+            told, said = _of(newest, told), _of(newest, said)
         absorbed = inferred.absorb(told, {handle: as_of for handle, as_of in newest.items() if as_of})
         counted = events.count(told)
-        added, findings = snapshots.count(_of(newest, self._snapshots))
+        added, findings = snapshots.count(said)
         return (*absorbed, *counted, *added), findings
 
 
 def _of(known: Collection[int], batch: Records) -> Records:
     """The records of those handles."""
-    is_known = np.isin(batch["handle_id"], list(known))
-    return batch if is_known.all() else batch[is_known]
+    return batch[np.isin(batch["handle_id"], list(known))]
 
 
 def _known_handles(ids: list[int]) -> dict[int, int]:

@@ -1,7 +1,8 @@
 """The ingest door: a small ASGI application ahead of Django's middleware.
 
-`POST /api/v1/events`, `GET /api/v1/receipts/{receipt}`, `PUT /api/v1/tweets`. The first is the hot path: one pass over
-the body, one append, an answer. It is documented in the same OpenAPI schema as the rest (`present/api.py`).
+`POST /api/v1/events`, `POST /api/v1/snapshots`, `GET /api/v1/receipts/{receipt}`, `PUT /api/v1/tweets`. The first is
+the hot path: one pass over the body, one append, an answer. It is documented in the same OpenAPI schema as the rest
+(`present/api.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -18,17 +18,18 @@ from django.db import Error as DatabaseError
 
 from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
 from metrics import stream
-from metrics.ingest import bodies, receipts, rejections, tweets
+from metrics.ingest import batches, bodies, labels, receipts, rejections, snapshots, tweets
 from metrics.ingest.bodies import Receive, RequestError, Scope, Send
 from metrics.ingest.rejections import Rejected
-from metrics.ingest.validation import IncomingEvent, Refusal, pack, refusal_of
-from metrics.vocabulary.events import PACKED
+from metrics.ingest.validation import IncomingEvent, Refusal
+from metrics.stream import Cargo
 
 log = structlog.get_logger(__name__)
 
 Answer = tuple[HTTPStatus, Any]
 _RECEIPTS = "/api/v1/receipts/"
 _EVENTS = bodies.Items(IncomingEvent, "events")
+_SNAPSHOTS = bodies.Items(snapshots.IncomingSnapshot, "snapshots")
 _TWEETS = bodies.Items(tweets.IncomingTweet, "tweets")
 _RETRY_AFTER = 2
 
@@ -39,9 +40,11 @@ class Door:
     def __init__(self) -> None:
         self._appender = stream.Appender()
         self._credentials = CredentialCache()
+        self._labels = labels.Labels()
         self._rates: dict[int, tuple[int, int]] = {}
         self._routes = {
             "/api/v1/events": ("POST", "ingest", self._take_events),
+            "/api/v1/snapshots": ("POST", "ingest", self._take_snapshots),
             "/api/v1/tweets": ("PUT", "ingest", self._take_tweets),
             _RECEIPTS: ("GET", "ingest", self._tell_receipt),
         }
@@ -113,17 +116,34 @@ class Door:
         declared = bodies.media_type(scope)
         body = await bodies.read_body(scope, receive)
         items = _EVENTS.decode(body, declared)
-        if await self._appender.backlog() > settings.BACKLOG_LIMIT:
-            detail = "Too many events wait to be counted: nothing was taken. Send the batch again."
-            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "backlog", detail, _RETRY_AFTER)
-        parts, rejected = _sort(items, credential)
+        await self._refuse_past_backlog()
+        parts, rejected = batches.sort_events(items, credential.handles)
         receipt = await self._append(parts) if parts else None
         accepted = len(items) - len(rejected)
         return await _answer_of(accepted, rejected, credential, receipt)
 
-    async def _append(self, parts: dict[int, _Part]) -> str:
-        entries = await self._appender.append({shard: bytes(part.payload) for shard, part in parts.items()})
-        return receipts.write([part.receipt(shard, entries[shard]) for shard, part in parts.items()])
+    async def _take_snapshots(self, scope: Scope, receive: Receive, credential: Credential) -> Answer:
+        declared = bodies.media_type(scope)
+        items = _SNAPSHOTS.decode(await bodies.read_body(scope, receive), declared)
+        await self._refuse_past_backlog()
+        sources = await self._labels.sources(batches.labels_of(items, credential.handles))
+        parts, rejected, taken = batches.sort_snapshots(items, sources, credential.handles)
+        receipt = await self._append(parts, Cargo.SNAPSHOTS) if parts else None
+        try:
+            await database_sync_to_async(labels.heard)(taken)
+        except DatabaseError as error:
+            # What was taken is safe; only the source's page does not know of it.
+            log.error("sources_not_noted", sources=len(taken), error=str(error))
+        return await _answer_of(len(items) - len(rejected), rejected, credential, receipt, Cargo.SNAPSHOTS)
+
+    async def _refuse_past_backlog(self) -> None:
+        if await self._appender.backlog() > settings.BACKLOG_LIMIT:
+            detail = "Too many events wait to be counted: nothing was taken. Send the batch again."
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "backlog", detail, _RETRY_AFTER)
+
+    async def _append(self, parts: dict[int, batches.Part], cargo: Cargo = Cargo.EVENTS) -> str:
+        entries = await self._appender.append({shard: bytes(part.payload) for shard, part in parts.items()}, cargo)
+        return receipts.write([part.receipt(shard, entries[shard], cargo) for shard, part in parts.items()])
 
     async def _take_tweets(self, scope: Scope, receive: Receive, credential: Credential) -> Answer:
         declared = bodies.media_type(scope)
@@ -131,7 +151,7 @@ class Door:
         good, rejected = [], []
         for index, item in enumerate(items):
             try:
-                good.append(tweets.checked(_well_formed(item), credential.handles))
+                good.append(tweets.checked(batches.well_formed(item), credential.handles))
             except Refusal as refusal:
                 rejected.append(Rejected(index, refusal, None))
         if good:
@@ -150,70 +170,17 @@ class Door:
         return HTTPStatus.OK, outcome
 
 
-class _Part:
-    """The events of one batch that go to one shard."""
-
-    __slots__ = ("first_us", "handles", "last_us", "payload")
-
-    def __init__(self, occurred_us: int) -> None:
-        self.payload = bytearray()
-        self.handles: set[int] = set()
-        self.first_us = self.last_us = occurred_us
-
-    def add(self, handle_id: int, occurred_us: int, packed: bytes) -> None:
-        self.payload += packed
-        self.handles.add(handle_id)
-        if occurred_us < self.first_us:
-            self.first_us = occurred_us
-        elif occurred_us > self.last_us:
-            self.last_us = occurred_us
-
-    def receipt(self, shard: int, entry: str) -> receipts.Part:
-        events = len(self.payload) // PACKED.size
-        return receipts.Part(shard, entry, sorted(self.handles), events, self.first_us, self.last_us)
-
-
-def _sort(items: list[Any], credential: Credential) -> tuple[dict[int, _Part], list[Rejected]]:
-    """Good events packed by shard, and the others with why they are refused."""
-    parts: dict[int, _Part] = {}
-    rejected: list[Rejected] = []
-    now_us = time.time_ns() // 1000
-    handles = credential.handles
-    for index, item in enumerate(items):
-        try:
-            handle_id, occurred_us, packed = pack(_well_formed(item), handles, now_us)
-        except Refusal as refusal:
-            rejected.append(Rejected(index, refusal, _as_sent(item)))
-            continue
-        shard = stream.shard_of(handle_id)
-        part = parts.get(shard)
-        if part is None:
-            part = parts[shard] = _Part(occurred_us)
-        part.add(handle_id, occurred_us, packed)
-    return parts, rejected
-
-
-def _well_formed(item: Any) -> Any:
-    if isinstance(item, tuple):
-        raise refusal_of(item[1]) from item[1]
-    return item
-
-
-def _as_sent(item: Any) -> Any:
-    """The item as plain values; None where a field that nobody asked for cannot be decoded."""
-    if not isinstance(item, tuple):
-        return msgspec.to_builtins(item)
-    try:
-        return msgspec.json.decode(item[0])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-async def _answer_of(accepted: int, rejected: list[Rejected], credential: Credential, receipt: str | None) -> Answer:
+async def _answer_of(
+    accepted: int,
+    rejected: list[Rejected],
+    credential: Credential,
+    receipt: str | None,
+    cargo: Cargo = Cargo.EVENTS,
+) -> Answer:
     answer: dict[str, Any] = {"accepted": accepted, "rejected": [item.answer() for item in rejected]}
     if rejected:
         try:
-            await database_sync_to_async(rejections.store)(rejected, credential)
+            await database_sync_to_async(rejections.store)(rejected, credential, cargo)
         except DatabaseError as error:
             # The sender has the reasons in the answer; only the admin's copy is lost, and the log says so.
             log.error("rejections_not_stored", rejected=len(rejected), error=str(error))

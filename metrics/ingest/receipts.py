@@ -20,12 +20,13 @@ from django.utils import timezone
 
 from metrics import stream
 from metrics.models import EngagementEvent, SetAsideEntry, StreamCursor
+from metrics.stream import Cargo
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000_000)]
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
-    """One stream entry of a batch: instants are Unix µs, both ends included."""
+    """One stream entry of a batch: how many `events` (or snapshots) it holds; instants are Unix µs, both included."""
 
     shard: Annotated[int, msgspec.Meta(ge=0, le=32_000)]
     entry: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{13}-[0-9]{1,9}$")]
@@ -33,14 +34,16 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     events: _Number
     first_us: _Number
     last_us: _Number
+    cargo: Cargo = Cargo.EVENTS
 
 
 class Outcome(msgspec.Struct, omit_defaults=True):
-    """What a receipt answers; `fresh` and `duplicates` once it is applied."""
+    """What a receipt answers once it is applied: `fresh` and `duplicates` of events, or how many `snapshots`."""
 
     status: str
     fresh: int | None = None
     duplicates: int | None = None
+    snapshots: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -69,6 +72,8 @@ def outcome(receipt: str, covered: Collection[int]) -> Outcome | None:
     for status in ("pending", "set_aside", "expired"):
         if status in statuses:
             return Outcome(status)
+    if all(part.cargo is Cargo.SNAPSHOTS for part in parts):
+        return Outcome("applied", snapshots=sum(part.events for part in parts))
     fresh = sum(map(_fresh, parts))
     return Outcome("applied", fresh, sum(part.events for part in parts) - fresh)
 

@@ -14,8 +14,11 @@ from django.utils import timezone
 from accounts.credentials import Credential
 from accounts.models import ApiToken
 from metrics import stream
+from metrics.ingest import labels, snapshots
 from metrics.ingest.validation import IncomingEvent, Refusal, pack, person_of, refusal_of
 from metrics.models import Rejection
+from metrics.stream import Cargo
+from metrics.vocabulary.engagements import N_TYPES
 from metrics.vocabulary.events import PACKED
 
 # A sender that gets everything wrong shows it in a hundred events as well as in ten thousand.
@@ -44,7 +47,7 @@ class Rejected:
         }
 
 
-def store(rejected: list[Rejected], credential: Credential) -> None:
+def store(rejected: list[Rejected], credential: Credential, cargo: Cargo = Cargo.EVENTS) -> None:
     """Keep the first refused events of a batch; each thousandth that is kept makes the oldest go."""
     only = next(iter(credential.handles.values())) if len(credential.handles) == 1 else None
     kept = Rejection.objects.bulk_create(
@@ -55,7 +58,8 @@ def store(rejected: list[Rejected], credential: Credential) -> None:
             field=item.refusal.field[:40],
             reason=item.refusal.reason,
             detail=item.refusal.detail.replace("\x00", "�"),
-            event=_without_people(item.sent),
+            cargo=cargo,
+            event=_without_people(item.sent, cargo),
         )
         for item in rejected[:KEPT_A_BATCH]
     )
@@ -71,19 +75,31 @@ def trim() -> int:
 
 def replay(rejection: Rejection) -> str:
     """Send a refused event through the same checks again; returns the stream entry's id, or raises Refusal."""
-    event = dict(rejection.event) if isinstance(rejection.event, dict) else {}
-    person = event.pop("person", 0)
+    sent = dict(rejection.event) if isinstance(rejection.event, dict) else {}
+    cargo = Cargo(rejection.cargo)
+    packed = _packed_snapshot if cargo is Cargo.SNAPSHOTS else _packed_event
     try:
-        incoming = msgspec.convert(event, IncomingEvent)
+        handle_id, payload = packed(sent, _handles_of(rejection), time.time_ns() // 1000)
     except msgspec.ValidationError as error:
         raise refusal_of(error) from error
-    handle_id, _, packed = pack(incoming, _handles_of(rejection), time.time_ns() // 1000)
-    record = list(PACKED.unpack(packed))
-    record[4] = person
-    entry = stream.append(stream.shard_of(handle_id), PACKED.pack(*record))
+    entry = stream.append(stream.shard_of(handle_id), payload, cargo)
     rejection.replayed_at = timezone.now()
     rejection.save(update_fields=["replayed_at"])
     return entry
+
+
+def _packed_event(sent: dict[str, Any], handles: Mapping[str, int], now_us: int) -> tuple[int, bytes]:
+    person = sent.pop("person", 0)
+    handle_id, _, packed = pack(msgspec.convert(sent, IncomingEvent), handles, now_us)
+    record = list(PACKED.unpack(packed))
+    record[4] = person
+    return handle_id, PACKED.pack(*record)
+
+
+def _packed_snapshot(sent: dict[str, Any], handles: Mapping[str, int], now_us: int) -> tuple[int, bytes]:
+    incoming = msgspec.convert(sent, snapshots.IncomingSnapshot)
+    label = labels.of(incoming, handles)
+    return snapshots.pack(incoming, labels.source_id(label, labels.known({label})), handles, now_us)
 
 
 def _handles_of(rejection: Rejection) -> Mapping[str, int]:
@@ -99,17 +115,27 @@ def _handle_of(sent: Any, handles: Mapping[str, int]) -> int | None:
     return handles.get(name.removeprefix("@").lower()) if isinstance(name, str) else None
 
 
-def _without_people(sent: Any) -> Any:
+def _without_people(sent: Any, cargo: Cargo) -> Any:
     """The documented fields of what was sent, with a keyed hash in place of the user id.
 
     Nothing else is kept: a field that nobody asked for, or a value inside another, may name a person.
     """
     if not isinstance(sent, dict):
         return {"not_an_object": type(sent).__name__}
-    fields = [name for name in IncomingEvent.__struct_fields__ if name in sent and name != "user_id"]
+    kind = snapshots.IncomingSnapshot if cargo is Cargo.SNAPSHOTS else IncomingEvent
+    fields = [name for name in kind.__struct_fields__ if name in sent and name != "user_id"]
+    if cargo is Cargo.SNAPSHOTS:
+        return {name: _counts(sent[name]) if name == "counts" else _storable(sent[name]) for name in fields}
     user_id = sent.get("user_id")
     person = {"person": person_of(user_id)} if isinstance(user_id, str) else {}
     return {name: _storable(sent[name]) for name in fields} | person
+
+
+def _counts(counts: Any) -> Any:
+    """A snapshot's counts by type, as many as there are types."""
+    if not isinstance(counts, dict):
+        return _storable(counts)
+    return {str(name)[:40].replace("\x00", "�"): _storable(counts[name]) for name in list(counts)[:N_TYPES]}
 
 
 def _storable(value: Any) -> Any:

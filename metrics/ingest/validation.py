@@ -51,6 +51,7 @@ class Reason(StrEnum):
     HANDLE_REQUIRED = "handle_required"
     UNKNOWN_HANDLE = "unknown_handle"
     BAD_VALUE = "bad_value"
+    TOO_MANY_SOURCES = "too_many_sources"
 
 
 REASONS = {
@@ -65,10 +66,11 @@ REASONS = {
     Reason.BEFORE_THE_TWEET: "The event lies more than five minutes before its Tweet.",
     Reason.TOO_EARLY: "The event lies before the first Tweet ever (2006-03-21).",
     Reason.NOT_PROMOTABLE: "This engagement type is never reported as promoted.",
-    Reason.COUNT_OUT_OF_RANGE: "The count is not between 1 and 1,000,000.",
+    Reason.COUNT_OUT_OF_RANGE: "The count is not between 1 and 1,000,000, or a snapshot's not between 0 and 10^15.",
     Reason.HANDLE_REQUIRED: "The token covers several handles, so the event must name its own.",
     Reason.UNKNOWN_HANDLE: "The token covers no handle of this name.",
     Reason.BAD_VALUE: "The value is not one of those documented.",
+    Reason.TOO_MANY_SOURCES: "The handle has 50 sources of snapshots already; use the name of one of them.",
 }
 
 
@@ -180,7 +182,9 @@ _COMPLAINTS: tuple[tuple[Reason, _Applies, str], ...] = (
     (Reason.BAD_LENGTH, lambda _field, complaint: "length" in complaint, ""),
     (
         Reason.BAD_TIME,
-        lambda field, complaint: field.endswith("_at") and ("RFC3339" in complaint or "timezone" in complaint),
+        lambda field, complaint: (
+            field.endswith(("_at", "as_of")) and ("RFC3339" in complaint or "timezone" in complaint)
+        ),
         "write RFC 3339 with an offset, e.g. 2026-01-31T12:00:00Z",
     ),
     (

@@ -235,10 +235,11 @@ class SetAsideEntry(models.Model):
 
 
 class Rejection(models.Model):
-    """One event that was refused, where and why. Capped; an admin can replay it."""
+    """One event or snapshot that was refused, where and why. Capped; an admin can replay it."""
 
     handle = models.ForeignKey(Handle, null=True, blank=True, on_delete=models.CASCADE, related_name="rejections")
     token_id = models.BigIntegerField(null=True)
+    cargo = models.CharField(max_length=1, default="e", db_default="e", help_text="e for an event, s for a snapshot")
     index = models.IntegerField("place in its batch")
     field = models.CharField(max_length=40)
     reason = models.CharField(max_length=40)

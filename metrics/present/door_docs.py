@@ -10,9 +10,11 @@ from typing import Any
 from django.conf import settings
 
 from metrics.ingest.bodies import MAX_BYTES, MAX_ITEMS
+from metrics.ingest.labels import MOST
 from metrics.ingest.validation import REASONS
 from metrics.vocabulary.engagements import NAMES, TYPES
 from metrics.vocabulary.events import MAX_COUNT, MAX_EVENT_ID_LENGTH
+from metrics.vocabulary.snapshots import MAX_TOTAL
 
 Json = dict[str, Any]
 
@@ -24,6 +26,7 @@ _HANDLE = {
     "description": "The @handle, required when the token covers several.",
     "examples": ["northwind"],
 }
+_TOTAL = {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_TOTAL}
 _PROMOTABLE = ", ".join(kind.name for kind in TYPES if kind.promotable)
 
 
@@ -61,6 +64,41 @@ COMPONENTS: Json = {
             "description": "Whoever engaged, in any form that is always the same; hashed at once, never stored.",
         },
         count={"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": 1},
+        handle=_HANDLE,
+    ),
+    "Snapshot": described(
+        "What a source says of a Tweet as of an instant: its totals so far. Unknown fields are passed over.",
+        ["tweet_id", "as_of", "counts"],
+        tweet_id=_TWEET_ID | {"description": "The Tweet's snowflake.", "examples": ["1108499416611061761"]},
+        as_of={
+            "type": "string",
+            "format": "date-time",
+            "description": "When the totals were true: RFC 3339 with an offset; not more than 5 minutes in the future "
+            "or before the Tweet.",
+            "examples": ["2026-01-31T12:00:00Z"],
+        },
+        counts={
+            "type": "object",
+            "description": "Engagement types with their totals; of likes, replies, Retweets and quotes the net. A type "
+            "that is null or absent is not spoken of, which is not zero. At least one is a number.",
+            "properties": dict.fromkeys(NAMES, _TOTAL),
+            "minProperties": 1,
+            "additionalProperties": False,
+            "examples": [{"impressions": 1204, "favorites": 17}],
+        },
+        promoted={
+            "type": ["boolean", "null"],
+            "default": False,
+            "description": "False: organic counts. True: promoted ones. Null: both together.",
+        },
+        source={
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 64,
+            "default": "api",
+            "pattern": "^[^\\u0000]*$",
+            "description": f"Who counts: at most {MOST} names a handle.",
+        },
         handle=_HANDLE,
     ),
     "IncomingTweet": described(
@@ -104,6 +142,7 @@ COMPONENTS: Json = {
         },
         fresh={"type": "integer", "minimum": 0, "description": "Events counted for the first time, once applied."},
         duplicates={"type": "integer", "minimum": 0, "description": "Events that had been counted before."},
+        snapshots={"type": "integer", "minimum": 0, "description": "Of a batch of snapshots: how many were weighed."},
     ),
     "Refused": described(
         "The request as a whole is refused; nothing of it was taken.",
@@ -166,6 +205,12 @@ _EVENT = {
     "occurred_at": "2026-01-31T12:00:00Z",
     "user_id": "u-42",
 }
+_SNAPSHOT = {
+    "tweet_id": "1108499416611061761",
+    "as_of": "2026-01-31T12:00:00Z",
+    "counts": {"impressions": 1204, "favorites": 17},
+    "source": "nightly-job",
+}
 _TWEET = {"id": "1108499416611061761", "text": "Fresh beans.", "media": "photo", "tags": ["spring"]}
 _REJECTED = {
     "index": 3,
@@ -186,6 +231,23 @@ PATHS: Json = {
             "requestBody": _batch("Event", "events", _EVENT),
             "responses": {
                 "202": _answer("Taken.", "Taken", {"accepted": 499, "rejected": [_REJECTED], "receipt": "kZUAszE3NjQ"}),
+                **_refusals(400, 401, 403, 405, 413, 415),
+                "422": _answer(_WHY[422], "Taken", {"accepted": 0, "rejected": [_REJECTED]}),
+                **_refusals(429, 503),
+            },
+        }
+    },
+    "/api/v1/snapshots": {
+        "post": {
+            "operationId": "send_snapshots",
+            "tags": ["Ingest"],
+            "summary": "Send cumulative counts",
+            "description": "Takes a batch of snapshots: totals of Tweets as of an instant. What they say beyond the "
+            "known events is added, once, whichever arrives first; a snapshot that comes again changes nothing.",
+            "security": _SECURITY,
+            "requestBody": _batch("Snapshot", "snapshots", _SNAPSHOT),
+            "responses": {
+                "202": _answer("Taken.", "Taken", {"accepted": 1, "rejected": [], "receipt": "kZUAszE3NjQ"}),
                 **_refusals(400, 401, 403, 405, 413, 415),
                 "422": _answer(_WHY[422], "Taken", {"accepted": 0, "rejected": [_REJECTED]}),
                 **_refusals(429, 503),

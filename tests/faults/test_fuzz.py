@@ -31,6 +31,7 @@ OPERATIONS = [
     ("GET", "/api/v1/handles/{username}/tweets"),
     ("GET", "/api/v1/tweets/{tweet_id}/series"),
     ("POST", "/api/v1/events"),
+    ("POST", "/api/v1/snapshots"),
     ("GET", "/api/v1/receipts/{receipt}"),
     ("PUT", "/api/v1/tweets"),
     ("GET", "/webhooks/x/{connection}"),

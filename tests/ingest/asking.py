@@ -14,7 +14,8 @@ from metrics import stream
 from metrics.ingest.endpoints import Door
 from metrics.vocabulary import events
 
-EVENTS, TWEETS, RECEIPTS = "/api/v1/events", "/api/v1/tweets", "/api/v1/receipts/"
+EVENTS, SNAPSHOTS, TWEETS = "/api/v1/events", "/api/v1/snapshots", "/api/v1/tweets"
+RECEIPTS = "/api/v1/receipts/"
 Headers = tuple[tuple[bytes, bytes], ...]
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.credentials import issue_token
 from accounts.models import ApiToken, Handle, Scope
-from tests.ingest.asking import EVENTS, RECEIPTS, TWEETS, ask, authorization, held, post
+from tests.ingest.asking import EVENTS, RECEIPTS, SNAPSHOTS, TWEETS, ask, authorization, held, post
 from tests.ingest.corpus import GOOD, WHOLE, good
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
         (b"Bearer '; DROP TABLE accounts_apitoken;--".replace(b" T", b"_T").replace(b" a", b"_a"), "no_token"),
     ],
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", EVENTS), ("PUT", TWEETS), ("GET", RECEIPTS + "x")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", EVENTS), ("POST", SNAPSHOTS), ("PUT", TWEETS), ("GET", RECEIPTS + "x")]
+)
 def test_it_asks_for_a_token(db: None, method: str, path: str, value: bytes | None, error: str) -> None:
     headers = () if value is None else ((b"authorization", value),)
     answer = ask(method, path, WHOLE, headers=headers)
@@ -69,7 +71,8 @@ def test_it_wants_the_handle_named_when_a_token_covers_two(northwind: Handle) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"), [(EVENTS, "POST"), (TWEETS, "PUT"), (RECEIPTS, "GET"), (RECEIPTS + "abc", "GET")]
+    ("path", "allowed"),
+    [(EVENTS, "POST"), (SNAPSHOTS, "POST"), (TWEETS, "PUT"), (RECEIPTS, "GET"), (RECEIPTS + "abc", "GET")],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
 def test_it_names_the_method_that_it_takes(token: str, path: str, allowed: str, method: str) -> None:
