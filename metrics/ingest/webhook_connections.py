@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -19,7 +22,10 @@ from metrics.ingest.connectors.x_webhook import KIND
 from metrics.models import Source, SourceState
 
 BELIEVED_SECONDS: Final = 5.0
+RENEWED_WITHIN_SECONDS: Final = 30.0
+"""How much longer an answer is believed while it is being renewed."""
 REMEMBERED: Final = 4_096
+log = structlog.get_logger(__name__)
 
 
 class UnknownConnectionError(KeyError):
@@ -37,34 +43,56 @@ class Connection:
     is_paused: bool
 
 
+@dataclass(slots=True)
+class _Known:
+    connection: Connection | None
+    asked_at: float
+    asking: asyncio.Task[None] | None = None
+
+
 class Connections:
-    """The latest answers, refusals included; the oldest make room. One process holds one."""
+    """The latest answers, refusals included; the oldest make room. One process holds one, in its event loop.
+
+    A busy webhook waits for the database only once: later its answer is renewed while the last one is believed.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     async def get(self, name: str) -> Connection:
         """The connection of this name. Raises UnknownConnectionError; DatabaseError when nothing is known of it.
 
         While the database is away, what was known last is believed: deliveries need it for nothing else.
         """
-        believed_until, connection = self._known.get(name, (0.0, None))
-        if time.monotonic() >= believed_until:
-            try:
-                connection = await database_sync_to_async(_load)(name)
-            except DatabaseError:
-                if connection is None:
-                    raise
-            self._remember(name, connection)
-        if connection is None:
+        known = self._known.get(name)
+        age = time.monotonic() - known.asked_at if known else math.inf
+        if known is None:
+            known = self._known[name] = _Known(None, -math.inf)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        if age > BELIEVED_SECONDS:
+            is_too_old = age > BELIEVED_SECONDS + RENEWED_WITHIN_SECONDS
+            await self._renew(name, known, is_waited_for=is_too_old or known.connection is None)
+        if known.connection is None:
             raise UnknownConnectionError(name)
-        return connection
+        return known.connection
 
-    def _remember(self, name: str, connection: Connection | None) -> None:
-        self._known[name] = time.monotonic() + BELIEVED_SECONDS, connection
-        self._known.move_to_end(name)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+    async def _renew(self, name: str, known: _Known, is_waited_for: bool) -> None:
+        if known.asking is None or known.asking.done():
+            known.asking = asyncio.create_task(self._ask(name, known))
+        if is_waited_for:
+            # Shielded, because others wait for the same answer.
+            await asyncio.shield(known.asking)
+
+    async def _ask(self, name: str, known: _Known) -> None:
+        try:
+            known.connection = await database_sync_to_async(_load)(name)
+        except DatabaseError as error:
+            if known.connection is None:
+                self._known.pop(name, None)
+                raise
+            log.warning("webhook_connection_not_renewed", error=str(error))
+        known.asked_at = time.monotonic()
 
 
 def _load(name: str) -> Connection | None:

@@ -7,11 +7,8 @@ else happens in the request. What came is summed up and told to the database onc
 
 from __future__ import annotations
 
-import base64
-import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -30,12 +27,12 @@ from metrics.ingest.bodies import Receive, RequestError, Scope, Send
 from metrics.ingest.validation import Refusal, pack
 from metrics.ingest.webhook_chores import Chore, Gone, Revoked, Written
 from metrics.ingest.webhook_connections import Connection, Connections, UnknownConnectionError
+from metrics.ingest.webhook_signature import SIGNATURE, is_signed, signature
 from metrics.ingest.webhook_tally import Tally
 
 log = structlog.get_logger(__name__)
 
 PREFIX: Final = "/webhooks/x/"
-SIGNATURE: Final = b"x-twitter-webhooks-signature"
 _RETRY_AFTER: Final = 3
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 Answer = tuple[HTTPStatus, Any]
@@ -48,11 +45,6 @@ class Letter:
     events: list[bytes]
     chores: list[Chore]
     reading: Reading
-
-
-def signature(secret: str, content: bytes) -> str:
-    """`sha256=` and the base64 HMAC-SHA256 of the content under the app's consumer secret."""
-    return "sha256=" + base64.b64encode(hmac.digest(secret.encode(), content, sha256)).decode()
 
 
 class WebhookDoor:
@@ -135,8 +127,7 @@ class WebhookDoor:
 
     def _check(self, connection: Connection, given: bytes, body: bytes) -> None:
         """Raise RequestError unless the body is signed with the consumer secret."""
-        expected = signature(connection.consumer_secret, body).encode()
-        if hmac.compare_digest(given, expected):
+        if is_signed(connection.consumer_secret, body, given):
             return
         self._tally.of(connection).forged += 1
         self._tally.tell_soon()

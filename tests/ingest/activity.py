@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from metrics.ingest.webhooks import PREFIX, SIGNATURE, signature
+from metrics.ingest.webhook_signature import SIGNATURE, signature
+from metrics.ingest.webhooks import PREFIX
 from metrics.models import Source
 from metrics.vocabulary.events import snowflake_at
 

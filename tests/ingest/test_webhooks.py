@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -20,7 +21,8 @@ from metrics.aggregate import rollups
 from metrics.ingest import sources, webhook_chores, webhook_connections, webhook_tally
 from metrics.ingest.bodies import MAX_BYTES
 from metrics.ingest.connectors.x_webhook import KIND
-from metrics.ingest.webhooks import SIGNATURE, WebhookDoor
+from metrics.ingest.webhook_signature import SIGNATURE
+from metrics.ingest.webhooks import WebhookDoor
 from metrics.models import Source, SourceDay, SourceState, Tweet, TweetRollup
 from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.events import snowflake_at
@@ -376,7 +378,8 @@ def test_it_asks_the_database_nothing_for_most_deliveries(
 
 
 def test_it_believes_what_it_knew_while_the_database_is_away(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_connections, "BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr(webhook_connections, "BELIEVED_SECONDS", -1.0)
+    monkeypatch.setattr(webhook_connections, "RENEWED_WITHIN_SECONDS", 0.0)
 
     def away(*args: Any) -> Any:
         raise OperationalError("away")
@@ -389,3 +392,36 @@ def test_it_believes_what_it_knew_while_the_database_is_away(source: Source, mon
             async_to_sync(webhook_connections.Connections().get)(name)
         # A delivery that cannot be placed is sent again.
         assert deliver(source, activity.like()).status == 503
+    assert async_to_sync(known.get)(name) == before
+
+
+def test_it_asks_once_for_many_that_wait(source: Source, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    known, name = webhook_connections.Connections(), source.public_id.hex
+
+    async def many() -> None:
+        found = await asyncio.gather(*(known.get(name) for _ in range(50)))
+        assert len(set(found)) == 1
+
+    with django_assert_num_queries(2):
+        async_to_sync(many)()
+
+
+def test_it_renews_what_it_knows_without_a_wait(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, name = webhook_connections.Connections(), source.public_id.hex
+    async_to_sync(known.get)(name)
+    Source.objects.update(state=SourceState.PAUSED)
+    monkeypatch.setattr(webhook_connections, "BELIEVED_SECONDS", -1.0)
+
+    async def twice() -> tuple[bool, bool]:
+        first = await known.get(name)
+        (asking,) = (one.asking for one in known._known.values())
+        assert asking is not None
+        await asking
+        return first.is_paused, (await known.get(name)).is_paused
+
+    assert async_to_sync(twice)() == (False, True)
+    # After a long silence the first delivery waits for the answer.
+    monkeypatch.setattr(webhook_connections, "RENEWED_WITHIN_SECONDS", 0.0)
+    Source.objects.all().delete()
+    with pytest.raises(webhook_connections.UnknownConnectionError):
+        async_to_sync(known.get)(name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from metrics.benchmarks import crew, engagement, jetstream, measures, queries, streaming
+from metrics.benchmarks import crew, engagement, jetstream, measures, queries, streaming, webhook
 from metrics.benchmarks.installation import BenchmarkError, Installation, machine
 from metrics.demo.progress import Meter
 
@@ -24,13 +24,14 @@ MEASURES: dict[str, tuple[Measure, float]] = {
     "fanout": (measures.fanout, 20.0),
     "stream": (streaming.stream, 20.0),
     "jetstream": (jetstream.jetstream, 15.0),
+    "webhook": (webhook.webhook, 20.0),
 }
 
 
 class Command(BaseCommand):
     """Brings its own team, user, handles and token, and takes them away again with all their events."""
 
-    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, jetstream, query or engagement."
+    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, jetstream, webhook, query, engagement."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, for how long, and where."""
