@@ -80,7 +80,7 @@ def connect(handle: Handle, account: Account, tokens: Tokens, by: User) -> Sourc
     with transaction.atomic():
         # Held, so that two who connect at once make one source.
         Handle.objects.select_for_update().get(pk=handle.pk)
-        source = connection_of(handle) or Source(handle=handle, kind=KIND, name=handle.username)
+        source = connection_of(handle) or Source(handle=handle, kind=KIND, name="X account")
         source.settings = {**source.settings, **asdict(account)}
         source.secrets, source.created_by = asdict(tokens), by
         source.save()
@@ -112,6 +112,11 @@ def withdrawn(source: Source, reason: str) -> None:
     """X has ended the access: forget the tokens, take the handle's mark away, and say why."""
     with transaction.atomic():
         _end(Source.objects.select_for_update().get(pk=source.pk), reason)
+
+
+def doubt(source: Source) -> None:
+    """The account can no longer be read: it vouches for its handle no longer, until somebody connects it again."""
+    Handle.objects.filter(pk=source.handle_id).update(authenticated_at=None)
 
 
 def disconnect(source: Source, by: str) -> bool:
@@ -153,7 +158,7 @@ def _readable(held: Source) -> dict[str, Any]:
 def _end(held: Source, reason: str) -> None:
     held.secrets = {}
     held.save(update_fields=["sealed"])
-    Handle.objects.filter(pk=held.handle_id).update(authenticated_at=None)
+    doubt(held)
     sources.enter(held, SourceState.DISCONNECTED, reason)
 
 

@@ -80,7 +80,7 @@ def webhook_create(request: HttpRequest, username: str) -> HttpResponse:
         return render(request, "connect_x.html", {"handle": handle, **_standing(request, handle, form)}, status=400)
     source = _webhook_of(handle)
     if source is None:
-        source = sources.known(handle, x_webhook.KIND, handle.username)
+        source = sources.known(handle, x_webhook.KIND, "X webhook")
         sources.note(source, f"Address made by {signed_in(request).email}.")
     if form.cleaned_data["consumer_secret"]:
         source.secrets = {"consumer_secret": form.cleaned_data["consumer_secret"]}

@@ -150,9 +150,17 @@ def act(request: HttpRequest, username: str, pk: int, action: str) -> HttpRespon
     source = get_object_or_404(Source.objects.select_related("handle"), pk=pk, handle=handle)
     if action not in ACTIONS or action not in standing(source, timezone.now()).actions:
         messages.error(request, f"{source.name} is {source.get_state_display()}: that is not possible now.")
+    elif (page := _page_that_connects(source)) and action == "reconnect":
+        return redirect(page, handle.username)
     else:
         ACTIONS[action](request, source)
     return redirect("sources", handle.username)
+
+
+def _page_that_connects(source: Source) -> str | None:
+    """The name of the page on which access is given again, where it has ended and has such a page."""
+    connector = connectors.registry().get(source.kind)
+    return connector.connect_url if connector and source.state == SourceState.DISCONNECTED else None
 
 
 def standings(handle: Handle, now: datetime) -> list[Standing]:

@@ -223,6 +223,16 @@ def test_it_disconnects_here_and_at_x(x: X, alice: User, northwind: Handle) -> N
     assert connected(client, northwind).pk == source.pk
 
 
+def test_it_is_where_a_disconnected_source_is_connected_again(x: X, alice: User, northwind: Handle) -> None:
+    client = browser(alice)
+    source = connected(client, northwind)
+    x_account.withdrawn(source, "X has ended the access.")
+    shown = client.get(page(northwind)).content.decode()
+    assert "X has ended the access." in shown
+    assert "Connect with X again" in shown
+    assert client.post(reverse("source_act", args=["northwind", source.pk, "reconnect"]))["Location"] == page(northwind)
+
+
 @pytest.mark.parametrize("fault", [(500, {}), (503, b"")])
 def test_it_disconnects_here_when_x_is_away(fault: tuple[int, Any], x: X, alice: User, northwind: Handle) -> None:
     client = browser(alice)

@@ -186,3 +186,12 @@ def test_it_filters_a_whole_network_exactly(live_stack: Stack) -> None:
 def test_it_says_in_one_line_when_nothing_runs() -> None:
     with pytest.raises(CommandError, match=r"^Nothing runs at http://127\.0\.0\.1:1: start `make run` first.*$"):
         call_command("benchmark", "ingest", "--json", "--url", "http://127.0.0.1:1", stdout=StringIO())
+
+
+def test_it_times_the_answers_to_webhooks(live_stack: Stack) -> None:
+    told = json.loads(live_stack.manage("benchmark", "webhook", "--json", "--seconds", "2", "--url", live_stack.url))
+    assert told["exact"]
+    assert told["likes"] > 0
+    assert told["deliveries"] > told["likes"]
+    # X waits three seconds.
+    assert 0 < told["p50_ms"] <= told["p99_ms"] < 3_000

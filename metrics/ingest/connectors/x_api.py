@@ -21,7 +21,7 @@ from channels.db import database_sync_to_async
 
 from accounts.models import Platform
 from metrics.ingest import x_account
-from metrics.ingest.connectors import Connector, Shift, SourceError
+from metrics.ingest.connectors import Connector, DisconnectedError, Shift, SourceError
 from metrics.ingest.connectors.x_polling.client import Client, connect
 from metrics.ingest.connectors.x_polling.ledger import Endpoint, Ledger, SupersededError
 from metrics.ingest.connectors.x_polling.poll import Poll
@@ -54,6 +54,9 @@ class XApi(Connector):
             except SupersededError as error:
                 await shift.note(str(error))
                 return datetime.now(UTC) + OVERTAKEN_PAUSE
+            except DisconnectedError:
+                await shift.do(partial(x_account.doubt, shift.source))
+                raise
 
     async def test(self, source: Source) -> str:
         """Ask X who we are; one sentence. Raises SourceError."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asgiref.sync import async_to_sync
 
+from accounts.models import Handle
 from metrics.ingest.connectors import DisconnectedError, LimitedError, SourceError
 from metrics.ingest.connectors.x_api import XApi
 from metrics.ingest.connectors.x_polling import client, ledger
@@ -187,6 +188,14 @@ def test_it_is_disconnected_when_a_new_token_is_refused_too(x: X, bench: Bench) 
     with pytest.raises(DisconnectedError, match="Connect it again"):
         run(bench)
     assert x.oauth.requests["/2/oauth2/token"] == 1
+
+
+def test_it_vouches_for_its_handle_only_while_it_can_be_read(x: X, bench: Bench) -> None:
+    assert Handle.objects.get().authenticated_at is not None
+    x.faults.append(Fault(403, problem(403, "about:blank", "Your account is suspended."), path=TIMELINE))
+    with pytest.raises(DisconnectedError):
+        run(bench)
+    assert Handle.objects.get().authenticated_at is None
 
 
 def test_it_ends_the_access_when_the_source_is_removed(x: X, bench: Bench) -> None:
