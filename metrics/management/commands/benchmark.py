@@ -31,7 +31,7 @@ MEASURES: dict[str, tuple[Measure, float]] = {
 class Command(BaseCommand):
     """Brings its own team, user, handles and token, and takes them away again with all their events."""
 
-    help = "Measure the running `make run`: ingest, single, latency, fanout, stream, jetstream, webhook, query, engagement."
+    help = "Measure the running `make run`, through its front door."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, for how long, and where."""
