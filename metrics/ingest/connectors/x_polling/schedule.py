@@ -73,15 +73,15 @@ class Schedule:
         return max(1.0, needed / self.allowance.limit)
 
     def next_call(self) -> list[Turn]:
-        """Whom to ask about now, most urgent first, all of one group; nobody where none is due or may be called."""
+        """Whom to ask about now, all of one group, who is due first; nobody where none is due or may be called."""
         if self.allowance.free_at(self.now) > self.now:
             return []
         waits = sorted(((self.urgency(turn), turn) for turn in self.turns), key=_most_urgent_first)
-        due = (turn for urgency, turn in waits if urgency >= self.stretch or not turn.asked_at)
-        if (lead := next(due, None)) is None:
+        due = [turn for urgency, turn in waits if urgency >= self.stretch or not turn.asked_at]
+        if not due:
             return []
-        near = (turn for urgency, turn in waits if urgency >= NEARLY * self.stretch or not turn.asked_at)
-        return [turn for turn in near if turn.group == lead.group][:TWEETS_A_CALL]
+        near = [turn for urgency, turn in waits if turn.asked_at and NEARLY * self.stretch <= urgency < self.stretch]
+        return [turn for turn in (*due, *near) if turn.group == due[0].group][:TWEETS_A_CALL]
 
     def urgency(self, turn: Turn) -> float:
         """How long the Tweet has waited, in its own paces; the first turn is due at once and so is one pace ahead."""
