@@ -1,19 +1,27 @@
-"""The three demo handles: who they are, when they speak, what they say and how people answer.
+"""The demo handles, three on X and one on Bluesky: who they are, when they speak, what they say and how people answer.
 
 Everything is invented; links lead to the reserved domain `.example`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from metrics.vocabulary.engagements import UNDO_OF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+
+
+# What people do on Bluesky that everybody can see.
+RECORDED = frozenset(
+    name for kind in ("favorites", "replies", "retweets", "quote_tweets") for name in (kind, UNDO_OF[kind])
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Voice:
     reach: impressions that an average share brings; `root` and `ratio` scale the fitted lives.
     media: shares of photo, gif and video, the rest is text; appetite: factors on the usual rates by type.
     texts: templates; {words} are filled in, a template with {link} carries a link, #words are its tags.
+    did: its account on Bluesky; empty for handles of X.
     """
 
     username: str
@@ -41,6 +50,11 @@ class Voice:
     appetite: Mapping[str, float]
     texts: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]]
+    did: str = ""
+
+    def tells(self, kind: str, promoted: bool) -> bool:
+        """Whether the handle's platform tells this type of engagement: Bluesky only what leaves a record."""
+        return not self.did or (kind in RECORDED and not promoted)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -62,7 +76,7 @@ def write(voice: Voice, rng: np.random.Generator) -> Post:
     """A new post in this voice."""
     template = voice.texts[rng.integers(len(voice.texts))]
     chosen = {name: options[rng.integers(len(options))] for name, options in voice.words.items()}
-    link = f"https://{voice.username}.example/{rng.integers(16**5):05x}" if "{link}" in template else ""
+    link = f"https://{voice.username.split('.')[0]}.example/{rng.integers(16**5):05x}" if "{link}" in template else ""
     text = template.format(**chosen, link=link, number=int(rng.integers(2, 60)))
     tags = tuple(word[1:].rstrip(".,!?:") for word in text.split() if word.startswith("#"))
     photo, gif, video = voice.media
@@ -207,4 +221,17 @@ HALFMOON = Voice(
     },
 )
 
+ON_BLUESKY = replace(
+    NORTHWIND,
+    username="northwind.social.example",
+    display_name="Northwind on Bluesky",
+    colour="#3b5bdb",
+    time_zone="America/New_York",
+    reach=100,
+    # Of those who are shown a post, whom nobody counts there, many say something.
+    appetite={"favorites": 5.0, "replies": 8.0, "quote_tweets": 8.0},
+    did="did:plc:northwind2coffee2example",
+)
+# Those whose present goes through the HTTP API, and those whose present is told by Jetstream.
 VOICES = (NORTHWIND, MONSOON, HALFMOON)
+BLUESKY_VOICES = (ON_BLUESKY,)

@@ -131,7 +131,7 @@ def counts(story: Story, spans: Floats, rng: np.random.Generator) -> dict[tuple[
     for (kind, promoted), gained in list(found.items()):
         if kind in UNDONE and (not promoted or kind != "retweets"):
             found[UNDO_OF[kind], promoted] = rng.binomial(gained, UNDONE[kind])
-    return found
+    return {what: numbers for what, numbers in found.items() if story.voice.tells(*what)}
 
 
 def bulk(story: Story, seed: int, since: float, until: float, end: float) -> list[Event]:

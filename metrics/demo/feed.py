@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from metrics.demo import events, plan
-from metrics.demo.content import VOICES
+from metrics.demo.content import BLUESKY_VOICES, VOICES
+from metrics.demo.jetstream import Scribe, Server
 from metrics.demo.kernel import DAY
 from metrics.demo.viewers import Viewers
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from metrics.demo.events import Event
     from metrics.demo.plan import Story
     from metrics.demo.sender import Sender
 
@@ -67,7 +69,7 @@ def tweet_of(story: Story) -> dict[str, Any]:
         "text": post.text,
         "created_at": datetime.fromtimestamp(story.created, UTC),
         "media": post.media,
-        "link": post.link,
+        "link": story.uri or post.link,
         "tags": list(post.tags),
     }
 
@@ -75,7 +77,8 @@ def tweet_of(story: Story) -> dict[str, Any]:
 class Feed:
     """Sends the demo handles' past and present through `sender`, until told to stop.
 
-    path: the file that remembers. seed and days: of a first start; later the file's seed holds.
+    path: the file that remembers. seed and days: of a first start; later the file's seed holds. jetstream: tells the
+    present of the handles on Bluesky; without it all goes through `sender`.
     """
 
     def __init__(
@@ -85,12 +88,14 @@ class Feed:
         seed: int,
         days: int = HISTORY_DAYS,
         clock: Callable[[], float] = time.time,
+        jetstream: Server | None = None,
     ) -> None:
-        self._sender, self._path, self._clock = sender, path, clock
+        self._sender, self._path, self._clock, self._jetstream = sender, path, clock, jetstream
         self.progress = Progress()
         now = clock()
         self._memory = self._recall() or Memory(seed, now - days * DAY, now - days * DAY, [])
         self._viewers = Viewers(self._memory.seed, int(now * 1000))
+        self._scribe = Scribe(int(now * 1000))
         self._catch_up(now)
         self._stories: list[Story] = []
         self._planned_until = 0.0
@@ -126,14 +131,24 @@ class Feed:
     def _send_present(self, now: float) -> None:
         since = self._memory.until
         new = [story for story in self._stories if since <= story.created < now]
+        batch = self._viewers.events(self._stories, since, now)
+        self.progress.live_events += len(batch)
+        if self._jetstream:
+            new, batch = self._tell(self._jetstream, new, batch)
         if new:
             self._sender.tweets([tweet_of(story) for story in new])
-        batch = self._viewers.events(self._stories, since, now)
         if batch:
             self.progress.rejected += len(self._sender.events(batch).rejected)
-            self.progress.live_events += len(batch)
         self._memory.until = now
         self._remember()
+
+    def _tell(self, jetstream: Server, new: list[Story], batch: list[Event]) -> tuple[list[Story], list[Event]]:
+        """Let Jetstream tell what is Bluesky's; returns the Tweets and events of the other handles."""
+        there = {voice.username for voice in BLUESKY_VOICES}
+        told = [event for event in batch if event.handle in there]
+        known = [story for story in self._stories if story.uri]
+        jetstream.tell(self._scribe.write([story for story in new if story.uri], told, known))
+        return [story for story in new if not story.uri], [event for event in batch if event.handle not in there]
 
     def _bulk_batches(self) -> Iterator[int]:
         """Send the missed spans batch by batch, for ever; yields the events sent."""
@@ -173,7 +188,7 @@ class Feed:
         self._planned_until = now + PLAN_AHEAD
         oldest = min([now, *(since for since, _ in self._memory.missed)])
         first = max(self._memory.began, oldest - plan.LOOKBACK)
-        self._stories = plan.all_stories(VOICES, self._memory.seed, first, self._planned_until)
+        self._stories = plan.all_stories((*VOICES, *BLUESKY_VOICES), self._memory.seed, first, self._planned_until)
 
     def _recall(self) -> Memory | None:
         try:

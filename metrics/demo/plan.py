@@ -16,6 +16,7 @@ import numpy as np
 
 from metrics.demo import content, fitted
 from metrics.demo.kernel import DAY, HOUR, WEEK, Floats, Life, Spread
+from metrics.vocabulary import atproto
 from metrics.vocabulary.events import snowflake_at
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Story:
 
     shared_at: its Retweets in order, float64[n]; exposed_at, exposures: when an audience of how many
     impressions opens up (the author's own first), float64[m] each; campaign: when it is promoted, or None;
-    spice: how much more than usual people do with it.
+    spice: how much more than usual people do with it; uri: a Bluesky post's at:// URI.
     """
 
     voice: Voice
@@ -58,6 +59,7 @@ class Story:
     exposures: Floats
     campaign: tuple[float, float] | None
     spice: float
+    uri: str = ""
 
     def shown(self, edges: Floats) -> Floats:
         """Expected impressions in each of the consecutive spans between `edges`: float64[len(edges) - 1]."""
@@ -94,6 +96,7 @@ class _Draft:
     tweet_id: int
     rng: np.random.Generator
     post: Post
+    uri: str = ""
     sparks: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -126,9 +129,17 @@ def _day(voice: Voice, seed: int, on: date) -> list[_Draft]:
     for moment in moments.tolist():
         own = np.random.default_rng([seed, int(moment * 1000)])
         at = datetime.fromtimestamp(moment, voice.zone)
-        tweet_id = snowflake_at(at, int(own.integers(1 << 22)))
-        drafts.append(_Draft(moment, tweet_id, own, content.write(voice, own)))
+        tweet_id, uri = _name(voice, at, own)
+        drafts.append(_Draft(moment, tweet_id, own, content.write(voice, own), uri))
     return drafts
+
+
+def _name(voice: Voice, at: datetime, rng: np.random.Generator) -> tuple[int, str]:
+    """The id of a new post, and on Bluesky its URI, of which the id is made."""
+    if not voice.did:
+        return snowflake_at(at, int(rng.integers(1 << 22))), ""
+    uri = atproto.uri(voice.did, atproto.POST, atproto.tid(int(at.timestamp() * 1e6), int(rng.integers(1024))))
+    return atproto.post_id(uri), uri
 
 
 def _spark(voice: Voice, seed: int, drafts: list[_Draft], since: float, until: float) -> None:
@@ -172,6 +183,7 @@ def _story(voice: Voice, draft: _Draft) -> Story:
         exposures=np.minimum(relative, 40) * voice.reach,
         campaign=campaign,
         spice=spice,
+        uri=draft.uri,
     )
 
 

@@ -113,6 +113,8 @@ class Viewers:
         return f"person-{int(PEOPLE * self._rng.random() ** 3.3)}"
 
     def _plan(self, story: Story, moment: float, kind: str, person: str, promoted: bool = False) -> None:
+        if not story.voice.tells(kind, promoted):
+            return
         self._made += 1
         event = Event(
             id=f"live-{self._session}-{self._made}",

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from metrics.demo.feed import HISTORY_DAYS, Feed
+from metrics.demo.jetstream import Server
 from metrics.demo.progress import Meter
 from metrics.demo.sender import RefusedError, Sender, StoppedError
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--url", default=f"http://127.0.0.1:{settings.PORT}", help="default: this machine")
         parser.add_argument("--token", help="default: the demo team's, as create_demo left it")
         parser.add_argument("--days", type=int, default=HISTORY_DAYS, help="history of a first start")
+        parser.add_argument("--jetstream", type=int, metavar="PORT", help="default: the one that create_demo chose")
         parser.add_argument("--seed", type=int, default=1, help="another seed, another story (first start only)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,8 +41,10 @@ class Command(BaseCommand):
             sender = Sender(options["url"], options["token"] or demo_token(), stop, self._notice)
         except ValueError as error:
             raise CommandError(str(error)) from error
+        jetstream = _jetstream(options["jetstream"] or demo_port())
         try:
-            feed = Feed(sender, settings.VAR_DIR / "demo_feed.json", options["seed"], options["days"])
+            path = settings.VAR_DIR / "demo_feed.json"
+            feed = Feed(sender, path, options["seed"], options["days"], jetstream=jetstream)
             self._load(feed, stop)
             self._live(feed, stop)
         except RefusedError as error:
@@ -49,6 +53,8 @@ class Command(BaseCommand):
             self.stdout.write("Demo feed stopped.")
         finally:
             sender.close()
+            if jetstream:
+                jetstream.close()
 
     def _load(self, feed: Feed, stop: threading.Event) -> None:
         """History, with the present in between."""
@@ -70,6 +76,19 @@ class Command(BaseCommand):
 
     def _notice(self, line: str) -> None:
         self.stderr.write(f"Demo feed: {line}")
+
+
+def demo_port() -> int | None:
+    """Where the demo's Jetstream listens, as create_demo left it in VAR_DIR; None when it did not run."""
+    path = Path(settings.VAR_DIR) / "demo_jetstream"
+    return int(path.read_text("ascii")) if path.exists() else None
+
+
+def _jetstream(port: int | None) -> Server | None:
+    try:
+        return Server(port) if port else None
+    except OSError as error:
+        raise CommandError(f"demo feed: port {port} of this machine is taken; start again to get another.") from error
 
 
 def demo_token() -> str:
