@@ -135,12 +135,13 @@ class Stack:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, stdin: str = "") -> str:
         """What `manage.py …` prints on stdout."""
         told = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             env=self.env,
             cwd=BASE_DIR,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
