@@ -31,6 +31,15 @@ TEAM_NAME = "Benchmark"
 # A run holds PostgreSQL's advisory lock (this, its team's id) for as long as its process lives.
 RUN_LOCK = 7_241_002
 
+# What is counted of a handle, and does not go with it.
+_COUNTED = (
+    "metrics_handlerollup",
+    "metrics_tweetrollup",
+    "metrics_engagementevent",
+    "metrics_inferredcount",
+    "metrics_lastsnapshot",
+)
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -120,7 +129,7 @@ def _remove(team: Team) -> None:
     User.objects.filter(email=f"{team.slug}@benchmark.invalid").delete()
     team.delete()
     with connection.cursor() as cursor:
-        for table in ("metrics_handlerollup", "metrics_tweetrollup", "metrics_engagementevent"):
+        for table in _COUNTED:
             cursor.execute(f"DELETE FROM {table} WHERE handle_id = ANY(%s)", [ids])  # noqa: S608  a fixed list
         cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [RUN_LOCK, team_id])
 

@@ -25,6 +25,7 @@ _NAMES = (
     ("uvicorn", "web"),
     ("consumers", "consumers"),
     ("sources@", "sources"),
+    ("imports@", "imports"),
     ("worker", "worker"),
     ("beat", "beat"),
     ("demo_feed", "demo"),

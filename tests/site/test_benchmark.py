@@ -195,3 +195,9 @@ def test_it_times_the_answers_to_webhooks(live_stack: Stack) -> None:
     assert told["deliveries"] > told["likes"]
     # X waits three seconds.
     assert 0 < told["p50_ms"] <= told["p99_ms"] < 3_000
+
+
+def test_it_imports_a_file_exactly(live_stack: Stack) -> None:
+    told = json.loads(live_stack.manage("benchmark", "files", "--json", "--seconds", "0.4", "--url", live_stack.url))
+    assert (told["rows"], told["exact"]) == (8_000, True)
+    assert told["rows_per_second"] >= told["counted_per_second"] > 0

@@ -10,6 +10,9 @@ more change nothing. `FileImport.report` then holds:
     reasons   reason → how many rows were refused for it; the first PROBLEMS_KEPT rows are `ImportProblem`s
     apart     column that none of the 26 types stands for → its sum
     notes     sentences worth reading
+    waited    seconds for which it stood still because the writer had enough to count
+    counting  seconds after the last row until the last of it was counted
+    is_waiting  true when the last of it is stored and not yet counted, because no writer runs
 """
 
 from __future__ import annotations
@@ -256,15 +259,23 @@ class Job:
 
     def _wait_for_writers(self) -> None:
         shard, limit = stream.shard_of(self.file.handle_id), int(settings.BACKLOG_LIMIT)
+        began = time.monotonic()
         while (waiting := stream.backlog(shard)) > min(AHEAD, limit):
             # Where nobody counts, nobody watches either: it may pile up as far as for anyone.
             if waiting <= limit and not stream.lease(shard).locked():
                 return
-            time.sleep(0.1)
+            time.sleep(0.02)
             self._live_on()
+        waited = self.file.report.get("waited", 0.0) + time.monotonic() - began
+        self.file.report = {**self.file.report, "waited": round(waited, 3)}
 
     def _wait_until_counted(self) -> None:
         """Until the writer has counted our last entry; not for a writer that is not there."""
+        began = time.monotonic()
+        self._look_at_the_writer()
+        self.file.report = {**self.file.report, "counting": round(time.monotonic() - began, 3)}
+
+    def _look_at_the_writer(self) -> None:
         if not self._entry:
             return
         shard = stream.shard_of(self.file.handle_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from metrics.benchmarks import crew, engagement, jetstream, measures, queries, streaming, webhook
+from metrics.benchmarks import crew, engagement, files, jetstream, measures, queries, streaming, webhook
 from metrics.benchmarks.installation import BenchmarkError, Installation, machine
 from metrics.demo.progress import Meter
 
@@ -24,6 +24,7 @@ MEASURES: dict[str, tuple[Measure, float]] = {
     "fanout": (measures.fanout, 20.0),
     "stream": (streaming.stream, 20.0),
     "jetstream": (jetstream.jetstream, 15.0),
+    "files": (files.files, 10.0),
     "webhook": (webhook.webhook, 20.0),
 }
 
