@@ -30,6 +30,7 @@ def paths(studio: Studio) -> tuple[str, ...]:
         studio.path,
         f"{studio.path}?range=7d&reading=tweets&compare=none",
         f"{studio.path}t/{studio.tweet_id}/",
+        f"{studio.path}sources/",
         "/search/?q=roast",
         "/settings/team/",
         "/settings/tokens/",
