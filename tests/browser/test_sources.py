@@ -24,7 +24,7 @@ def connect(page: Page, name: str) -> None:
     offer.locator("input[type=password]").fill("a-secret-token")
     offer.get_by_label("Name").fill(name)
     offer.get_by_role("button", name="Connect").click()
-    expect(page.get_by_text(f"{name} is connected")).to_be_visible()
+    expect(page.get_by_text(f"{name} is connected")).to_be_visible(timeout=15_000)
 
 
 def card(page: Page, name: str) -> Any:
