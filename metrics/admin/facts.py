@@ -23,8 +23,10 @@ from metrics.ingest.validation import Refusal
 from metrics.models import DroppedDay, HandleFeed, Rejection, SetAsideEntry, StreamCursor, Tweet
 from metrics.present import operations as readings
 from metrics.query import series
+from metrics.stream import Cargo
 from metrics.vocabulary.engagements import METRICS, ORGANIC, PROMOTED, TYPES
 from metrics.vocabulary.events import PACKED
+from metrics.vocabulary.snapshots import SNAPSHOT_DTYPE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -175,8 +177,9 @@ class SetAsideEntryAdmin(FactsAdmin):
 
     @admin.display(description="events")
     def events(self, aside: SetAsideEntry) -> str:
-        """How many events the payload holds, as far as its length tells."""
-        whole, rest = divmod(len(aside.payload), PACKED.size)
+        """How many events, or snapshots, the payload holds, as far as its length tells."""
+        size = SNAPSHOT_DTYPE.itemsize if aside.cargo == Cargo.SNAPSHOTS else PACKED.size
+        whole, rest = divmod(len(aside.payload), size)
         return f"{whole:,} and {rest} bytes" if rest else f"{whole:,}"
 
     @admin.display(description="error")

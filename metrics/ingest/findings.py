@@ -11,7 +11,7 @@ from metrics.vocabulary.engagements import TYPES
 from metrics.vocabulary.snapshots import Finding, Oddity
 
 _SENTENCES = {
-    Oddity.CORRECTION: "now says {said:,} {label} for {tweets}, less than it did before. Our total stays as it is.",
+    Oddity.CORRECTION: "now says {said:,} {label} of {tweets}, less than it did before. Our total stays as it is.",
     Oddity.RESTART: "seems to count {label} of {tweets} anew from {said:,}. We add what it counts from here on.",
     Oddity.RETURN: "is back at its former count of {label} for {tweets} ({said:,}).",
 }

@@ -7,6 +7,7 @@ WITH sizes AS (
                WHEN relname LIKE 'metrics_handlerollup%' OR relname LIKE 'metrics_tweetrollup%'
                    THEN 'Rollups by quarter-hour, hour, day and lifetime'
                WHEN relname = 'metrics_tweet' THEN 'Tweets'
+               WHEN relname IN ('metrics_inferredcount', 'metrics_lastsnapshot') THEN 'Snapshots'
                ELSE 'Everything else'
            END AS held,
            pg_total_relation_size(oid) AS bytes

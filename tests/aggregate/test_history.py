@@ -15,9 +15,10 @@ from accounts.models import Handle
 from insightstrack_site import processes
 from metrics import stream, tasks
 from metrics.aggregate import history, partitions, rollups
-from metrics.models import DroppedDay, EngagementEvent, StreamCursor
+from metrics.models import DroppedDay, EngagementEvent, InferredCount, LastSnapshot, StreamCursor
 from metrics.vocabulary.periods import Grain
-from tests.aggregate.events import Event, entries, stored
+from tests.aggregate.counts import SHOWN, Snapshot, entry
+from tests.aggregate.events import OLD, Event, entries, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -149,6 +150,38 @@ def test_it_drops_minutes_past_their_time_and_keeps_quarters(counted: Handle, se
         key: value for key, value in after.items() if key[1] != Grain.MINUTE
     }
     assert sum(key[1] == Grain.MINUTE for key in after) == 1
+
+
+@pytest.fixture
+def inferred(northwind: Handle) -> Handle:
+    """A handle of which a source has told two totals, so that one is history and one is growth, 38 days ago."""
+    StreamCursor.objects.create(shard=0)
+    told = [Snapshot({SHOWN: 100}, 39 * 86_400, OLD), Snapshot({SHOWN: 130}, 38 * 86_400, OLD)]
+    rollups.apply(0, [entry(northwind.pk, told, 1), entry(northwind.pk, [Event(1, OLD, SHOWN, 60)], 2)])
+    return northwind
+
+
+def test_it_keeps_inferred_counts_that_arrived_lately(inferred: Handle) -> None:
+    assert history.drop_old_inferred() == []
+
+
+def test_it_drops_inferred_growth_that_arrived_long_ago_and_no_total_changes(inferred: Handle) -> None:
+    before = stored(inferred.pk)
+    InferredCount.objects.update(received_at=timezone.now() - timedelta(days=36))
+    dropped = history.drop_old_inferred()
+    assert dropped == dropped_days() != []
+    assert set(InferredCount.objects.values_list("is_history", flat=True)) == {True}
+    history.rebuild(inferred.pk)
+    assert stored(inferred.pk) == before
+
+
+def test_it_forgets_what_snapshots_left_of_deleted_handles(inferred: Handle, acme: Handle) -> None:
+    rollups.apply(0, [entry(acme.pk, [Snapshot({SHOWN: 5}, 60)], 3)])
+    assert history.forget_deleted_handles() == 0
+    inferred.delete()
+    assert history.forget_deleted_handles() == 1
+    for facts in (InferredCount, LastSnapshot):
+        assert set(facts.objects.values_list("handle", flat=True)) == {acme.pk}
 
 
 def test_it_makes_the_days_ahead() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count, pairwise
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 
 from accounts.models import Handle
@@ -26,7 +28,7 @@ from metrics.vocabulary.engagements import CODE
 from metrics.vocabulary.periods import Grain
 from metrics.vocabulary.snapshots import Oddity, Part
 from tests.aggregate.counts import CLICKS, LIKES, SHOWN, UNLIKES, Snapshot, entry, inferred, lifetimes
-from tests.aggregate.events import Event
+from tests.aggregate.events import NOW, OLD, Event
 
 pytestmark = pytest.mark.django_db
 TWEET = Event(0, 0, 0, 0).tweet_id
@@ -78,20 +80,13 @@ def test_its_first_snapshot_is_history_spread_over_the_tweets_age(northwind: Han
 
 
 def test_it_lays_the_history_of_an_old_tweet_at_its_creation(northwind: Handle, send: Send) -> None:
-    old = 20
-    send(replace(shown(500, 60)))
-    rollups.apply(0, [entry(northwind.pk, [_OfOldTweet({SHOWN: 500}, 60)], next(_numbers))])
+    applied = send(shown(500, 60, tweet=OLD), shown(30, 60))
+    old = Event(0, OLD, 0, 0).tweet_id
     row = InferredCount.objects.get(tweet_id=old)
-    assert (row.occurred_at.year, row.counts[SHOWN], row.is_history) == (2006, 500, True)
+    assert (row.occurred_at, row.counts[SHOWN], row.is_history) == (NOW - timedelta(days=50), 500, True)
     assert not TweetRollup.objects.filter(tweet_id=old, grain=Grain.MINUTE).exists()
     assert Tweet.objects.get(tweet_id=old).is_stub
-
-
-class _OfOldTweet(Snapshot):
-    """A snapshot of a Tweet from before snowflakes."""
-
-    def packed(self, handle_id: int) -> bytes:
-        return super().packed(handle_id).replace(TWEET.to_bytes(8, "little"), (20).to_bytes(8, "little"))
+    assert applied.handles[0].tweets[old] == (1, frozenset({int(row.occurred_at.timestamp()) // 60 * 60}))
 
 
 def test_it_attributes_growth_to_the_time_since_the_sources_last_word(northwind: Handle, send: Send) -> None:
@@ -275,6 +270,29 @@ def test_it_counts_nothing_of_a_handle_that_was_deleted(northwind: Handle, send:
     applied = rollups.apply(0, [entry(northwind.pk + 1_000, [shown(5, HOUR)], next(_numbers))])
     assert (applied.events, applied.handles) == (1, ())
     assert not LastSnapshot.objects.exists()
+
+
+def test_it_weighs_thousands_of_snapshots_of_one_tweet(northwind: Handle, send: Send) -> None:
+    series = [shown(number, 3_000 - number) for number in range(2_000)]
+    rollups.apply(0, [entry(northwind.pk, series, next(_numbers))])
+    assert total(SHOWN) == 1_999
+    assert sum(number for _, number, _ in inferred(northwind.pk, SHOWN)) == 1_999
+
+
+def test_its_writer_takes_no_more_at_once_than_one_transaction_may_carry(
+    northwind: Handle, settings: LazySettings
+) -> None:
+    settings.BATCH_EVENTS = 10
+    for number in range(8):
+        payload = shown(number, 100 - number).packed(northwind.pk) + liked(number, 100 - number).packed(northwind.pk)
+        stream.append(0, payload, Cargo.SNAPSHOTS)
+    writer = rollups.Writer(0)
+    held = []
+    while applied := writer.step(1):
+        held.append(applied.events)
+    assert sum(held) == 16
+    assert max(held) <= 4
+    assert (total(SHOWN), stream.backlog(0), stream.oldest_waiting_us(0)) == (7, 0, None)
 
 
 def test_it_looks_once_for_inferred_counts_when_there_are_none(send: Send) -> None:
