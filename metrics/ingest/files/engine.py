@@ -30,6 +30,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
+from accounts.models import Platform
 from metrics import stream
 from metrics.ingest import sources
 from metrics.ingest.files import previews
@@ -204,6 +205,8 @@ class Job:
     def _read(self) -> None:
         file = self.file
         found = previews.examine(self._content, file.filename, self._frame(timezone.now()))
+        if found.format.source == "x" and file.handle.platform != Platform.X:
+            raise FileError(f"This is an export of X, and {file.handle} is not on X. Import it into a handle of X.")
         file.fingerprint = fingerprint(self._content)
         file.exported_at, known_from = export_time(file, found)
         file.preview = {**found.told(), "exported_at_from": known_from}

@@ -34,7 +34,7 @@ from metrics.ingest.files.recognition import recognised
 from metrics.ingest.files.text import open_text
 
 BATCH_ROWS = 5_000
-SECONDS = 10.0
+SECONDS = 8.0
 SHOWN_ROWS, SHOWN_PROBLEMS, SHOWN_CHARACTERS = 5, 20, 200
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
-from accounts.models import Handle
+from accounts.models import Handle, Platform
 from metrics import stream
 from metrics.ingest.files import engine, previews
 from metrics.ingest.files.contents import LocalContent
@@ -91,6 +91,15 @@ def test_it_says_why_a_file_cannot_be_used_before_anything_is_written(northwind:
     assert figures(file)[0] == ImportState.FAILED
     assert "web page" in file.error
     assert file.pieces.count() == 0
+
+
+def test_it_takes_no_export_of_x_into_a_handle_elsewhere(northwind: Handle) -> None:
+    northwind.platform = Platform.BLUESKY
+    northwind.save()
+    file = uploaded(northwind, ACTIVITY, state=ImportState.READING)
+    engine.work(file.pk, silent)
+    assert figures(file)[0] == ImportState.FAILED
+    assert file.error.startswith("This is an export of X, and @northwind is not on X.")
 
 
 def test_it_fails_in_a_sentence_when_a_piece_is_missing(northwind: Handle) -> None:
