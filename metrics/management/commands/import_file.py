@@ -116,6 +116,8 @@ def _report(file: FileImport) -> str:
     )
     if file.state != ImportState.DONE:
         done += f" {file.get_state_display().capitalize()}: {file.error or 'stopped'}"
+    if file.preview["is_of_other"]:
+        done += f"\n  The file says that it is of @{file.preview['handle']}."
     kept = [f"  line {problem.line}: {problem.reason}: {problem.detail}" for problem in file.problems.all()]
     left = file.refused - len(kept)
     more = [f"  … and {left:,} more"] if left > 0 else []

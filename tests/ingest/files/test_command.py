@@ -56,6 +56,11 @@ def test_it_previews_and_writes_nothing(northwind: Handle) -> None:
     assert not FileImport.objects.exists()
 
 
+def test_it_says_when_a_file_is_of_another_handle(northwind: Handle) -> None:
+    told, _ = run(DATA / "tweet_activity_metrics_Northwind_Cafe_20140601_20140701_en.csv", "--handle", "northwind")
+    assert "The file says that it is of @Northwind_Cafe." in told
+
+
 def test_it_goes_on_after_a_file_that_cannot_be_used(northwind: Handle, tmp_path: Path) -> None:
     page = tmp_path / "page.csv"
     page.write_text("<html>")
