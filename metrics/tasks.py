@@ -107,7 +107,8 @@ def run_source(source_id: int) -> None:
     """Work one source for about a minute, or on while no other waits for a thread; then hand it on."""
     stream.client().delete(_queued_key(source_id))
     terms = runner.Terms(lambda: bool(_stopping.value), lambda: _queued_sources() > 0)
-    if runner.run(source_id, terms):
+    # A worker that stops may still take what it queues itself: its sources are left to the next beat.
+    if runner.run(source_id, terms) and not _stopping.value:
         _queue_sources([source_id], is_again=True)
 
 

@@ -35,6 +35,20 @@ def token(usernames: list[str], scopes: list[str]) -> str:
     return issue_token(handles[0].team, "Made for a test", scopes, handles)[1]
 
 
+def connect(username: str, kind: str, name: str, settings: dict[str, str], secrets: dict[str, str]) -> int:
+    """Connect a source of the handle; returns its number."""
+    from accounts.models import Handle
+    from metrics.models import Source
+
+    source = Source(handle=Handle.objects.get(username=username), kind=kind, name=name)
+    source.settings, source.secrets = settings, secrets
+    source.save()
+    return int(source.pk)
+
+
+TASKS = {"add_handle": add_handle, "connect": connect, "token": token}
+
+
 def main() -> None:
     """Answer until nobody asks any more."""
     django.setup()
@@ -43,7 +57,7 @@ def main() -> None:
     for line in sys.stdin:
         wanted, *given = json.loads(line)
         close_old_connections()  # the database may have been away since
-        print(json.dumps({"add_handle": add_handle, "token": token}[wanted](*given)), flush=True)  # noqa: T201
+        print(json.dumps(TASKS[wanted](*given)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

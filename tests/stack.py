@@ -164,6 +164,10 @@ class Stack:
         """The secret of a new token for these handles of one team."""
         return str(self._ask_clerk("token", handles, scopes))
 
+    def connect(self, username: str, kind: str, name: str, settings: dict[str, str], secrets: dict[str, str]) -> int:
+        """Connect a source of the handle; returns its number."""
+        return int(str(self._ask_clerk("connect", username, kind, name, settings, secrets)))
+
     def _ask_clerk(self, *wanted: object) -> object:
         if self._clerk is None:
             self._clerk = subprocess.Popen(

@@ -136,24 +136,33 @@ def snapshots_of(summary: Summary, as_of_us: int) -> list[IncomingSnapshot]:
     A type of which more was taken back than ever given is left out: no net can say that.
     """
     tweet_id, _, counts = summary
-    totals = {name: count for (name, part), count in counts.items() if part is Part.BOTH}
-    split = {name for name, part in counts if part is Part.PROMOTED and (name, Part.ORGANIC) in counts}
-    by_part: dict[Part, dict[str, int]] = {Part.BOTH: _net(totals)}
-    if split:
-        apart = {part: {name: counts[name, part] for name in split} for part in (Part.ORGANIC, Part.PROMOTED)}
-        apart[Part.ORGANIC] |= {name: count for name, count in totals.items() if name not in _PROMOTABLE}
-        apart[Part.BOTH] = {name: totals[name] for name in totals.keys() & _PROMOTABLE - split}
-        netted = {part: _net(each) for part, each in apart.items()}
-        # What can be promoted may only have an organic undo: then only the sum of both is told truly.
-        if min((count for each in netted.values() for count in each.values()), default=0) >= 0:
-            by_part = netted if any(netted[Part.PROMOTED].values()) else netted | {Part.PROMOTED: {}}
     as_of = datetime.fromtimestamp(as_of_us / 1e6, UTC)
     found = []
-    for part, each in by_part.items():
-        said: dict[str, int | None] = {name: count for name, count in each.items() if count >= 0}
+    for part, each in _by_part(counts).items():
+        said: dict[str, int | None] = {name: count for name, count in _net(each).items() if count >= 0}
         if said:
             found.append(IncomingSnapshot(tweet_id=tweet_id, as_of=as_of, counts=said, promoted=_PROMOTED[part]))
     return found
+
+
+def _by_part(counts: Counts) -> dict[Part, dict[str, int]]:
+    """What is told of each part alone, and of both together. What cannot be promoted is organic, where any is told."""
+    totals = {name: count for (name, part), count in counts.items() if part is Part.BOTH}
+    split = {name for name, part in counts if part is Part.PROMOTED and (name, Part.ORGANIC) in counts}
+    if not split:
+        return {Part.BOTH: totals}
+    organic, promoted = ({name: counts[name, part] for name in split} for part in (Part.ORGANIC, Part.PROMOTED))
+    organic |= {name: count for name, count in totals.items() if name not in _PROMOTABLE}
+    both = {name: totals[name] for name in totals.keys() & _PROMOTABLE - split}
+    for gain, undo in UNDO_OF.items():
+        # What can be promoted may only have an organic undo: then of some types only the sum is no less than zero.
+        below_zero = any(part.get(gain, 0) < part.get(undo, 0) for part in (organic, promoted) if gain in part)
+        if below_zero or (gain in split and undo in both):
+            for name in (gain, undo):
+                organic.pop(name, None)
+                promoted.pop(name, None)
+                both |= {name: totals[name]} if name in totals else {}
+    return {Part.ORGANIC: organic, Part.PROMOTED: promoted if any(promoted.values()) else {}, Part.BOTH: both}
 
 
 def _net(counts: dict[str, int]) -> dict[str, int]:

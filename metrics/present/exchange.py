@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 from redis.exceptions import RedisError
 
+from metrics.models import Tweet
 from metrics.present import standing, summaries
 from metrics.present.connections import Connection
 from metrics.present.feeds import Feed, FeedKey, Following, Rule
@@ -35,21 +36,31 @@ LOOK_SECONDS = 2.0
 OVERLAP = timedelta(seconds=10)
 
 
-Replay = Callable[[int], Awaitable[tuple[list[State], list[State]]]]
+class Missed(NamedTuple):
+    """What one handle's Tweets went through lately: how they stood, how they stand, and those that became known."""
+
+    past: Sequence[State] = ()
+    present: Sequence[State] = ()
+    tweets: Sequence[Tweet] = ()
+
+
+Replay = Callable[[int], Awaitable[Missed]]
 
 
 class Replays:
     """What handles' Tweets went through lately, read once for all streams that are opened together."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[int, int], tuple[list[State], list[State]]] = {}
+        self._read: dict[tuple[int, int], Missed] = {}
 
-    async def read(self, handle_id: int, minutes: int) -> tuple[list[State], list[State]]:
-        """The states at the end of past minutes, and the newest. Raises DatabaseError."""
+    async def read(self, handle_id: int, minutes: int) -> Missed:
+        """Read it, or what was read for another stream. Raises DatabaseError."""
         key = handle_id, minutes
         if key not in self._read:
-            replay = database_sync_to_async(following.replay)
-            self._read[key] = await replay(handle_id, minutes, datetime.now(UTC))
+            now = datetime.now(UTC)
+            tweets = await database_sync_to_async(following.became_known)(handle_id, now - timedelta(minutes=minutes))
+            past, present = await database_sync_to_async(following.replay)(handle_id, minutes, now)
+            self._read[key] = Missed(past, present, tweets)
         return self._read[key]
 
 
@@ -202,8 +213,7 @@ class Exchange:
                 await hub().join(followed)
                 sequences = await database_sync_to_async(following.sequences)([rule.handle_id])
                 followed.begin(sequences[rule.handle_id])
-            past, present = await replay(rule.handle_id) if replay else ([], [])
-            self._take_feed(connection, rule, followed, past, present)
+            self._take_feed(connection, rule, followed, await replay(rule.handle_id) if replay else Missed())
 
     @contextmanager
     def _joining(self, handle_id: int) -> Iterator[Following]:
@@ -217,17 +227,17 @@ class Exchange:
             self._unfollow_idle(followed)
 
     @staticmethod
-    def _take_feed(
-        connection: Connection, rule: Rule, followed: Following, past: Sequence[State], present: Sequence[State]
-    ) -> None:
+    def _take_feed(connection: Connection, rule: Rule, followed: Following, missed: Missed) -> None:
         """Let the stream read the rule's feed, after what it missed."""
         feed = followed.feeds.setdefault(key := FeedKey(rule, connection.interval), Feed(key))
         connection.feeds[rule.handle_id] = feed
         # Nothing waits here, so that no older state can come after a newer one.
-        followed.note(present)
-        newest = [followed.newest(state) for state in present]
+        followed.note(missed.present)
+        newest = [followed.newest(state) for state in missed.present]
         feed.renew(newest)
-        if states := [*past, *newest]:
+        if missed.tweets:
+            connection.put(b"".join(summaries.tweet(tweet, tweet.handle) for tweet in missed.tweets))
+        if states := [*missed.past, *newest]:
             connection.put(b"".join(summaries.summary(state, feed.start_of(state)) for state in states), len(states))
         feed.takers.add(connection)
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from metrics.models import HandleFeed, TweetRollup
+from metrics.models import HandleFeed, Tweet, TweetRollup
 from metrics.query import series
 from metrics.query.tweets import active_in
 from metrics.vocabulary import periods
@@ -76,6 +76,13 @@ def replay(handle_id: int, minutes: int, now: datetime) -> tuple[list[State], li
     ]
     present = [_state(number, lifetimes[number], now, sequence) for number in active if later[number].counts.any()]
     return past, present
+
+
+def became_known(handle_id: int, since: datetime) -> list[Tweet]:
+    """The followed Tweets of a handle that have been told since then, with their handle, oldest news first."""
+    first = snowflake_at(since - FOLLOWED_FOR)
+    told = Tweet.objects.filter(handle_id=handle_id, changed_at__gt=since, tweet_id__gte=first)
+    return list(told.select_related("handle").order_by("changed_at", "pk"))
 
 
 def _starts(since: datetime, minutes: int) -> Iterator[datetime]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import tempfile
 import time
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
 SOURCES = 3
 TAKEOVER_SECONDS = 15.0
 _numbers = itertools.count()
-_CONNECT = """
-import json, sys
-from accounts.models import Handle
-from metrics.models import Source
-username, names, url = json.loads(sys.stdin.read())
-for name in names:
-    source = Source(handle=Handle.objects.get(username=username), kind="insightstrack", name=name)
-    source.settings, source.secrets = {"url": url, "tweets": "all"}, {"token": "a-token"}
-    source.save()
-    print(source.pk)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +46,9 @@ def upstream() -> Iterator[Upstream]:
 def connected(workers: tuple[Stack, Stack], upstream: Upstream) -> Iterator[list[int]]:
     """Sources that all read the same stream."""
     stack, _ = workers
+    settings, secrets = {"url": upstream.url, "tweets": "all"}, {"token": "a-token"}
     names = [f"stream {next(_numbers)}" for _ in range(SOURCES)]
-    answers = json.dumps(["movers", names, upstream.url])
-    ids = [*map(int, stack.manage("shell", "--no-imports", "--command", _CONNECT, stdin=answers).split())]
+    ids = [stack.connect("movers", "insightstrack", name, settings, secrets) for name in names]
     eventually(lambda: are_live(stack, ids), 30, "all are live")
     yield ids
     with stack.database() as connection:

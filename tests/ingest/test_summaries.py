@@ -44,7 +44,13 @@ def test_it_says_what_was_given_and_what_was_taken_back(counts: dict[str, tuple[
     for name in NAMES:
         below_zero = name in UNDO_OF and said[name, Part.BOTH] < said[UNDO_OF[name], Part.BOTH]
         assert sums[name] == (0 if below_zero else said[name, Part.BOTH])
-    assert {snapshot.promoted for snapshot in told} in ({None}, {False}, {False, True})
+    if is_ours:
+        by_part = {snapshot.promoted: given_and_taken_back(snapshot) for snapshot in told}
+        for name in ("impressions", "video_views", *PROMOTABLE & by_part[False].keys()):
+            assert by_part[False][name] == counts[name][0]
+            assert name not in PROMOTABLE or by_part.get(True, {}).get(name, 0) == counts[name][1]
+    else:
+        assert [snapshot.promoted for snapshot in told] == [None]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), number), min_size=1, max_size=12))

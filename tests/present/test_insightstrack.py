@@ -252,6 +252,23 @@ async def test_it_replays_the_last_minutes(
     assert impressions(await asked.summary()) == 20
 
 
+async def test_it_replays_the_tweets_that_became_known(
+    door: StreamDoor, followed: StreamRule, northwind: Handle, read_token: str
+) -> None:
+    lately, before = (tweets.IncomingTweet(str(Event(0, number, 0, 0).tweet_id), "Fresh beans") for number in (1, 2))
+    known = [tweets.checked(each, {"northwind": northwind.pk}) for each in (lately, before)]
+    await sync_to_async(tweets.upsert)(known)
+    long_ago = datetime.now(UTC) - timedelta(minutes=3)
+    await Tweet.objects.filter(tweet_id=int(before.id)).aupdate(changed_at=long_ago)
+    asked = Stream(door, read_token, "backfillMinutes=2")
+    await asked.open()
+    await happens(northwind, Event(9, 0, 0, 5, 1))
+    told = []
+    while "summary_event" not in (message := await asked.message()):
+        told.append(message["id_str"])
+    assert set(told) == {lately.id}
+
+
 # --- Tweets, rules and reach --------------------------------------------------------------------------------
 
 

@@ -280,7 +280,9 @@ class Reading:
             self._ignore("tweet of another handle")
             return
         self._user_id = user_id or self._user_id
-        self._tweets[tweet_id] = tweet_of(message, tweet_id)
+        # Whoever has only heard of a Tweet tells it without its text.
+        if (tweet := tweet_of(message, tweet_id)).text:
+            self._tweets[tweet_id] = tweet
         if told := self._memory.unclaimed.pop(tweet_id, None):
             self._summaries.setdefault(tweet_id, told)
 

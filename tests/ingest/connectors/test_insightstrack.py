@@ -108,9 +108,11 @@ def test_it_takes_both_parts_where_they_are_told_apart(source: Source, upstream:
 def test_it_tells_the_sum_alone_where_a_part_had_more_taken_back_than_given(source: Source, upstream: Upstream) -> None:
     with Worked(source):
         upstream.is_read()
-        upstream.say(a_summary(retweets=in_parts(1, 5), unretweets=3))
-        [one] = takes(source, 1)
-    assert (one["part"], one["retweets"], one["unretweets"]) == (Part.BOTH, 3, 3)
+        upstream.say(a_summary(retweets=in_parts(1, 5), unretweets=3, favorites=in_parts(4, 2)))
+        organic, promoted, both = takes(source, 3)
+    assert (organic["favorites"], promoted["favorites"]) == (4, 2)
+    assert (both["part"], both["retweets"], both["unretweets"]) == (Part.BOTH, 3, 3)
+    assert not {"retweets", "unretweets"} & {*organic, *promoted}
 
 
 def test_it_reads_lines_that_are_split_anywhere(source: Source, upstream: Upstream) -> None:
@@ -253,6 +255,15 @@ def test_it_keeps_a_tweet_of_its_handle(source: Source, upstream: Upstream) -> N
     assert (kept.tweet_id, kept.text, kept.media, kept.tags) == (TWEET, "Fresh beans.", "gif", ["coffee"])
     assert kept.link == "https://northwind.example/beans"
     assert not kept.is_stub
+
+
+def test_it_keeps_what_it_knows_of_a_tweet_that_is_told_without_text(source: Source, upstream: Upstream) -> None:
+    Tweet.objects.create(handle=source.handle, tweet_id=TWEET, created_at=NOW, text="Fresh beans.")
+    with Worked(source):
+        upstream.is_read()
+        upstream.say(a_tweet() | {"text": ""}, a_summary())
+        takes(source, 1)
+    assert Tweet.objects.get().text == "Fresh beans."
 
 
 def test_it_keeps_the_whole_text_of_a_long_tweet(source: Source, upstream: Upstream) -> None:
