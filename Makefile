@@ -8,8 +8,10 @@ COMPILE := $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 # The lock lists every package with its hash, dependencies included; nothing outside it is installed.
 INSTALL := $(PIP) install --no-deps --require-hashes --no-compile --progress-bar off --root-user-action ignore
 
-# How tests are shared out: see tests/parallel.py. ARGS may say otherwise, e.g. -n 0 to stay in one process.
-PARALLEL := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# Into how many processes the tests are shared out (tests/parallel.py). Two cores are one running installation's worth:
+# with more processes than one there, tests that wait for pages and workers run into their time limits.
+PROCESSES ?= 1
+PARALLEL := $(if $(filter-out 1,$(PROCESSES)),--numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder)
 
 export
 .PHONY: help run test browser lint lock screenshot clean
