@@ -42,7 +42,7 @@ def paths(studio: Studio) -> tuple[str, ...]:
 def go(page: Page, path: str) -> None:
     """Open a page and wait for its charts, if it has some."""
     page.goto(path)
-    if path.startswith("/h/"):
+    if page.locator("[data-plotly]").count():
         page.wait_for_selector("[data-drawn]", state="attached")
 
 
