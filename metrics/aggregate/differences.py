@@ -139,7 +139,7 @@ def _return(words: Words, said: Said, fresh: Bools) -> Bools:
 def _compare(known: Known, said: Said, fresh: Bools) -> _Scale:
     newest = known.newest[said.tweet]
     as_of = said.as_of[:, None]
-    old = as_of < _of_relevant(newest, said.part)
+    old = as_of < _of_pairs(_of_relevant(newest, said.part))
     target = said.counts + known.words.ahead[said.word]
     base = _base(known, said, old)
     gap = np.where(fresh, target - base, 0)
@@ -164,13 +164,20 @@ def _of_relevant(by_part: Ints, part: Ints) -> Ints:
     return np.maximum(own, both)
 
 
+def _of_pairs(moments: Ints) -> Ints:
+    """A type and its undo are known as of the later of the two: a net says something of both."""
+    later = np.maximum(moments[:, GAINS], moments[:, UNDOS])
+    moments[:, GAINS] = moments[:, UNDOS] = later
+    return moments
+
+
 def _base(known: Known, said: Said, old: Bools) -> Ints:
-    """Our totals as of t, of the part in question; for old news our totals now."""
-    life = known.totals[said.tweet]
+    """Our totals as of t, of the part in question; for old news the most that it may have now."""
+    life, both = known.totals[said.tweet], known.both[said.tweet]
     then = np.where(old[:, None, :], life, life - said.after)
-    open_to_either = np.where(old, 0, known.both[said.tweet])
     part = said.part[:, None]
-    single = np.where(part == Part.PROMOTED, then[:, 1], then[:, 0] - open_to_either)
+    # What BOTH had said is kept as organic, but may be of either part: old news must not count it again.
+    single = np.where(part == Part.PROMOTED, then[:, 1] + np.where(old, both, 0), then[:, 0] - np.where(old, 0, both))
     return np.where(part == Part.BOTH, then.sum(axis=1), single)
 
 

@@ -193,6 +193,21 @@ def test_it_tells_organic_from_promoted_once_a_source_does(send: Send) -> None:
     assert total(SHOWN) == 12
 
 
+def test_old_news_of_a_part_adds_nothing_that_both_had_said(send: Send) -> None:
+    send(Event(1, 0, SHOWN, 4 * HOUR, 3), shown(5, 3 * HOUR, part=Part.BOTH))
+    send(shown(2, 7 * HOUR, source=2, part=Part.PROMOTED))
+    assert total(SHOWN) == 5
+    send(Event(2, 0, SHOWN, 8 * HOUR, 1, True), Event(3, 0, SHOWN, 9 * HOUR, 1, True))
+    assert (total(SHOWN, False), total(SHOWN, True)) == (3, 2)
+
+
+def test_a_net_is_old_news_where_its_undos_are_known_as_of_later(send: Send) -> None:
+    send(Event(1, 0, LIKES, 4 * HOUR, 2), Snapshot({UNLIKES: 1}, HOUR))
+    send(Snapshot({LIKES: 2, UNLIKES: 0}, 4 * HOUR, source=2))
+    send(Event(2, 0, UNLIKES, 3 * HOUR))
+    assert (total(LIKES), total(UNLIKES)) == (2, 1)
+
+
 def test_an_event_after_the_snapshot_counts_on_top(send: Send) -> None:
     send(Event(1, 0, SHOWN, 2 * HOUR, 5), Event(2, 0, SHOWN, HOUR, 3), Event(3, 0, SHOWN, 90 * 60 - 1, 2))
     send(shown(9, 90 * 60))
@@ -210,6 +225,14 @@ def test_a_late_event_takes_its_place_in_what_was_inferred(northwind: Handle, se
     send(Event(3, 0, SHOWN, 3 * HOUR, 9))
     assert total(SHOWN) == 17
     assert inferred(northwind.pk, SHOWN) == []
+
+
+def test_late_events_take_only_from_snapshots_that_can_have_covered_them(northwind: Handle, send: Send) -> None:
+    send(shown(10, 3 * HOUR), shown(15, HOUR))
+    send(Event(1, 0, SHOWN, 4 * HOUR, 2), Event(2, 0, SHOWN, 2 * HOUR, 7))
+    # Five of the seven were in the second snapshot's growth; two are more than it knew.
+    assert total(SHOWN) == 17
+    assert sum(number for _, number, _ in inferred(northwind.pk, SHOWN)) == 8
 
 
 def test_a_resent_event_takes_nothing(northwind: Handle, send: Send) -> None:
