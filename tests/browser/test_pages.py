@@ -166,7 +166,7 @@ def test_it_tells_times_in_the_readers_zone_on_request(visit: Visit, studio: Stu
     page.wait_for_url("**zone=Asia**")
     page.wait_for_selector("#report[data-drawn]", state="attached")
     expect(page.locator(".head__meta")).to_contain_text("Asia/Tokyo")
-    page.locator(".head__meta").get_by_role("link").click()
+    page.locator(".head__meta").get_by_role("link", name="use ").click()
     expect(page.locator(".head__meta")).not_to_contain_text("Asia/Tokyo")
 
 
