@@ -20,7 +20,7 @@ def connect(page: Page, name: str) -> None:
     """Connect a stream that nobody serves."""
     offer = page.locator(".offer", has=page.get_by_role("heading", name="InsightsTrack stream"))
     offer.locator("summary").click()
-    offer.get_by_label("Address").first.fill(f"http://127.0.0.1:{free_port()}/stream")
+    offer.get_by_label("Address").first.fill(f"http://127.0.0.1:{free_port()}/stream/prod.json")
     offer.locator("input[type=password]").fill("a-secret-token")
     offer.get_by_label("Name").fill(name)
     offer.get_by_role("button", name="Connect").click()
