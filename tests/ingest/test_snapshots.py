@@ -102,7 +102,7 @@ ODD: list[tuple[dict[str, Any], str, str]] = [
     *(({"tweet_id": value}, "tweet_id", "wrong_type") for value in (None, True, 1.5, [])),
     *(({"as_of": value}, "as_of", "bad_time") for value in ("", "now", "2026-01-01", "2026-01-01T00:00:00")),
     ({"as_of": None}, "as_of", "wrong_type"),
-    ({"as_of": (NOW + timedelta(minutes=9)).isoformat()}, "as_of", "in_the_future"),
+    ({"as_of": (NOW + timedelta(hours=9)).isoformat()}, "as_of", "in_the_future"),
     ({"as_of": "1999-01-01T00:00:00Z"}, "as_of", "too_early"),
     ({"as_of": (NOW - timedelta(days=2)).isoformat()}, "as_of", "before_the_tweet"),
     *(({"counts": value}, "counts", "wrong_type") for value in (None, 5, "x", [], [["impressions", 5]])),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from datetime import datetime
 from typing import Any
 
 from asgiref.testing import ApplicationCommunicator
@@ -13,7 +15,7 @@ from metrics.aggregate import rollups
 from metrics.models import StreamCursor
 from metrics.present.announce import Announcer
 from metrics.present.insightstrack import StreamDoor
-from tests.aggregate.events import Event, entries
+from tests.aggregate.events import NOW, Event, entries
 
 PATH = "/stream/insightstrack/accounts/northwind/publishers/twitter/prod.json"
 _entries = iter(range(1, 1_000_000))
@@ -59,9 +61,10 @@ class Stream:
         return line
 
     async def message(self) -> dict[str, Any]:
-        """The next message of any kind; keep-alives are passed over."""
-        while not (line := await self.line()):
-            pass
+        """The next message of any kind; keep-alives are passed over, for ten seconds at most."""
+        async with asyncio.timeout(10):
+            while not (line := await self.line()):
+                pass
         return dict(json.loads(line))
 
     async def summary(self) -> dict[str, Any]:
@@ -107,6 +110,11 @@ def announce(*commits: rollups.Applied) -> None:
 def happen(handle: Handle, *events: Event) -> None:
     """Count the events and tell of them."""
     announce(commit(handle, *events))
+
+
+def ago(moment: datetime) -> int:
+    """The `seconds` of an event of this moment: events count them from when the tests began."""
+    return math.floor((NOW - moment).total_seconds())
 
 
 def impressions(summary: dict[str, Any]) -> int:

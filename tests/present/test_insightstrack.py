@@ -24,7 +24,7 @@ from metrics.present.insightstrack import StreamDoor
 from metrics.vocabulary.engagements import CODE, NAMES, TYPES
 from metrics.vocabulary.events import snowflake_at
 from tests.aggregate.events import NOW, Event
-from tests.present.stream_reader import PATH, Stream, announce, commit, happen, impressions
+from tests.present.stream_reader import PATH, Stream, ago, announce, commit, happen, impressions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 happens, commits = sync_to_async(happen), sync_to_async(commit)
@@ -240,8 +240,8 @@ async def test_it_replays_the_last_minutes(
     door: StreamDoor, followed: StreamRule, northwind: Handle, read_token: str
 ) -> None:
     minute = datetime.now(UTC).replace(second=0, microsecond=0)
-    ago = [int((NOW - minute).total_seconds()) + 60 * minutes - 1 for minutes in (4, 2, 2)]
-    await commits(northwind, Event(1, 0, 0, 3600, 10), *(Event(n, 0, 0, at, n) for n, at in enumerate(ago, 2)))
+    then = [ago(minute - timedelta(minutes=minutes)) - 1 for minutes in (4, 2, 2)]
+    await commits(northwind, Event(1, 0, 0, 3600, 10), *(Event(n, 0, 0, at, n) for n, at in enumerate(then, 2)))
     asked = Stream(door, read_token, "backfillMinutes=5")
     await asked.open()
     told = [await asked.summary() for _ in range(3)]

@@ -21,7 +21,7 @@ from metrics.present import exchange, hub, readers, rules
 from metrics.present.announce import follow_group
 from metrics.present.insightstrack import StreamDoor
 from tests.aggregate.events import Event
-from tests.present.stream_reader import PATH, Stream, happen, impressions
+from tests.present.stream_reader import PATH, Stream, ago, happen, impressions
 
 OTHER = PATH.replace("prod", "other")
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ async def test_it_replays_to_a_second_reader_what_the_first_one_knows(
     first, second = Stream(door, read_token), Stream(door, read_token, "backfillMinutes=5")
     await first.open()
     # In the running minute: only the newest state tells of it.
-    await sync_to_async(happen)(northwind, Event(1, 0, 0, 0, 7))
+    await sync_to_async(happen)(northwind, Event(1, 0, 0, ago(timezone.now()), 7))
     assert impressions(await first.summary()) == 7
     await second.open()
     assert impressions(await asyncio.wait_for(second.summary(), 5)) == 7
@@ -52,7 +52,7 @@ async def test_it_opens_many_streams_with_a_few_looks(
     looks = []
     read = exchange.standing.read
     monkeypatch.setattr(exchange.standing, "read", lambda *given: (looks.append(1), read(*given))[1])
-    await sync_to_async(happen)(northwind, Event(1, 0, 0, 0, 7))
+    await sync_to_async(happen)(northwind, Event(1, 0, 0, ago(timezone.now()), 7))
     streams = [Stream(door, read_token, "backfillMinutes=5") for _ in range(15)]
     assert await asyncio.gather(*(stream.open() for stream in streams)) == [200] * 15
     assert len(looks) < 15
