@@ -49,8 +49,8 @@ def _glimpses(head: str, filename: str) -> Iterator[Glimpse]:
     """The beginning as a table, for each delimiter that gives columns: X writes commas, some spreadsheets others."""
     for delimiter in DELIMITERS:
         rows = sample(head, delimiter)
-        if rows and len(rows[0]) > 1:
+        if rows and len(rows[0]) > 1 and any(name.strip() for name in rows[0]):
             header = [name.strip() for name in rows[0]]
-            while header and not header[-1]:
+            while not header[-1]:
                 header.pop()
             yield Glimpse(filename, delimiter, header, rows[1:])

@@ -110,7 +110,7 @@ def test_it_never_calls_more_often_than_x_allows(x: X, bench: Bench) -> None:
     for _ in range(3):
         run(bench)
     assert len(x.asked(LOOKUP)) == 2
-    assert due_at is not None and due_at < NOW + timedelta(minutes=16)
+    assert due_at is not None and due_at < datetime.now(UTC) + timedelta(minutes=16)
     assert "X allows 2 calls in 15 minutes" in XApi().outlook(Source.objects.get())
 
 

@@ -57,6 +57,7 @@ UNUSABLE = {
     "a line that does not end": (GOOD + b"x," * 3_000_000, "more than 2 MB"),
     "a first line that does not end": (b"x," * 3_000_000, "none that can be imported"),
     "a handle's series": (b"start,until,unfinished,impressions\n2026-01-01T00:00:00Z,,0,1\n", "handle's series"),
+    "columns without names": (b",,\n1,2,3\n", "begins with"),
     "a breakdown": (b"type,label,organic,promoted,gained,lost,net\nfavorites,Likes,1,0,1,0,1\n", "breakdown"),
 }
 
