@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
-import numpy.typing as npt
 from django.db import connection
 
 from metrics import stream
-from metrics.aggregate import fold, partitions
+from metrics.aggregate import arrivals, fold, partitions
+from metrics.aggregate.arrivals import Batch
 from metrics.aggregate.binary import Layout
 from metrics.vocabulary import events as vocabulary
 
-Batch = npt.NDArray[np.void]
-DTYPE = np.dtype([*vocabulary.PACKED_DTYPE.descr, ("received_at", "<i8")])
+DTYPE = arrivals.dtype_of(vocabulary.PACKED_DTYPE)
 COLUMNS = Layout(
     ("handle_id", "bigint"),
     ("occurred_at", "instant"),
@@ -38,13 +37,7 @@ DAY_US = 86_400 * 1_000_000
 
 def batch_of(entries: Sequence[stream.Entry]) -> Batch:
     """All events of the entries in key order, with `received_at` (Unix µs) taken from the entry's id."""
-    parts = [vocabulary.unpack(entry.payload) for entry in entries]
-    batch = np.empty(sum(map(len, parts)), dtype=DTYPE)
-    if not parts:
-        return batch
-    for name in vocabulary.PACKED_DTYPE.names or ():
-        batch[name] = np.concatenate([part[name] for part in parts])
-    batch["received_at"] = np.repeat([entry.arrived_us for entry in entries], [len(part) for part in parts])
+    batch = arrivals.batch_of(entries, vocabulary.unpack, DTYPE)
     # Key order keeps the primary key's inserts side by side.
     return batch[np.lexsort((batch["occurred_at"], batch["handle_id"]))]
 

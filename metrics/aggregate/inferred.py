@@ -16,9 +16,9 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from metrics.aggregate import fold
+from metrics.aggregate.arrivals import Batch
 from metrics.aggregate.binary import Layout, Records, joined
 from metrics.aggregate.differences import Ints
-from metrics.aggregate.events import Batch
 from metrics.aggregate.statements import named
 from metrics.vocabulary.snapshots import Part
 

@@ -18,7 +18,8 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from metrics import stream
-from metrics.aggregate import differences, fold, inferred, partitions
+from metrics.aggregate import arrivals, differences, fold, inferred, partitions
+from metrics.aggregate.arrivals import Batch
 from metrics.aggregate.binary import Layout, Records, joined
 from metrics.aggregate.differences import Ints, Known, Naming, Said, Verdict, Words
 from metrics.aggregate.statements import named
@@ -28,8 +29,7 @@ from metrics.vocabulary.engagements import N_TYPES
 from metrics.vocabulary.events import FIRST_SNOWFLAKE, FIRST_TWEET_AT, TWITTER_EPOCH_MS
 from metrics.vocabulary.snapshots import Finding, Part
 
-Batch = npt.NDArray[np.void]
-DTYPE = np.dtype([*vocabulary.SNAPSHOT_DTYPE.descr, ("received_at", "<i8")])
+DTYPE = arrivals.dtype_of(vocabulary.SNAPSHOT_DTYPE)
 # A snapshot costs about as much as so many events.
 WEIGHT = 5
 _TWEETS = Layout(("place", "integer"), ("handle_id", "bigint"), ("tweet_id", "bigint"))
@@ -51,13 +51,7 @@ _QUARTER_US = 15 * fold.MINUTE_US
 
 def batch_of(entries: Sequence[stream.Entry]) -> Batch:
     """All snapshots of the entries, by Tweet and `as_of`, with `received_at` (Unix µs) from the entry's id."""
-    parts = [vocabulary.unpack(entry.payload) for entry in entries]
-    batch = np.empty(sum(map(len, parts)), dtype=DTYPE)
-    if not parts:
-        return batch
-    for name in vocabulary.SNAPSHOT_DTYPE.names or ():
-        batch[name] = np.concatenate([part[name] for part in parts])
-    batch["received_at"] = np.repeat([entry.arrived_us for entry in entries], [len(part) for part in parts])
+    batch = arrivals.batch_of(entries, vocabulary.unpack, DTYPE)
     return batch[np.lexsort((batch["part"], batch["as_of"], batch["tweet_id"], batch["handle_id"]))]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from django.db import connection
 
-from metrics.aggregate import events, history, partitions
+from metrics.aggregate import arrivals, events, history, partitions
 from metrics.benchmarks.guests import Guest, Guests
 from metrics.benchmarks.measures import Meters
 from metrics.models import Tweet
@@ -72,7 +72,7 @@ def load(guest: Guest, since: int, until: int, meters: Meters) -> None:
             cursor.execute(f"VACUUM (ANALYZE) {table}")
 
 
-def _events(guest: Guest, random: np.random.Generator, number: int) -> events.Batch:
+def _events(guest: Guest, random: np.random.Generator, number: int) -> arrivals.Batch:
     """So many events in key order."""
     now_us = time.time_ns() // 1000
     tweets = np.asarray(guest.tweets, dtype=np.int64)
@@ -92,7 +92,7 @@ def _events(guest: Guest, random: np.random.Generator, number: int) -> events.Ba
     return batch
 
 
-def _copy(batch: events.Batch) -> None:
+def _copy(batch: arrivals.Batch) -> None:
     events.ensure_partitions(batch)
     days = batch["occurred_at"] // _DAY_US
     with connection.cursor() as cursor:

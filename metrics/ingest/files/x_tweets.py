@@ -189,9 +189,8 @@ class TweetTable(Table):
                     f"{numbers.said:,} in all, the parts add up to {numbers.summed:,}. InsightsTrack counts the parts."
                 )
         if self._mended:
-            notes.append(
-                f"Ids in {self._mended:,} rows had been rounded, as spreadsheets do; the rows' links still had them."
-            )
+            rows = "1 row" if self._mended == 1 else f"{self._mended:,} rows"
+            notes.append(f"Ids in {rows} had been rounded, as spreadsheets do; the links beside them still had them.")
         return notes
 
 
