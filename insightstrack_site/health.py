@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -28,11 +29,14 @@ from redis.exceptions import RedisError
 from metrics import stream, telemetry
 from metrics.ingest import runner
 from metrics.models import Source, StreamCursor
+from metrics.stream import Group
 
 LAG_ALLOWED = 60.0  # seconds that an accepted event may wait
 BEAT_ALLOWED = 60.0  # seconds since the beat was last heard
 # A writer hands its lease on about once a minute; for that moment nobody holds it.
 LEASE_PATIENCE = 0.5  # seconds
+_LABELS = ["shard", "group"]
+CONSUMERS = {Group.ROLLUPS: "consumer", Group.REACH: "reach"}
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ def metrics(_request: HttpRequest) -> HttpResponse:
 
 
 def readiness() -> dict[str, Check]:
-    """Every check by name: database, redis, each shard's consumer, the sources, beat."""
+    """Every check by name: database, redis, each shard's consumers, the sources, beat."""
     checks = {"database": check_database(), "redis": _asking_redis(_ping)}
     for shard in range(settings.SHARDS):
-        checks[f"consumer_{shard}"] = _asking_redis(partial(check_consumer, shard))
+        for group, name in CONSUMERS.items():
+            checks[f"{name}_{shard}"] = _asking_redis(partial(check_consumer, shard, group))
     checks["sources"] = _asking_redis(check_sources)
     checks["beat"] = _asking_redis(check_beat)
     return checks
@@ -92,22 +97,21 @@ def check_database() -> Check:
     return Check(True)
 
 
-def check_consumer(shard: int) -> Check:
+def check_consumer(shard: int, group: Group = Group.ROLLUPS) -> Check:
     """Somebody writes the shard, and nothing has waited for long. Raises RedisError."""
-    waiting_us = stream.oldest_waiting_us(shard)
-    lag = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
-    found = Check(True, backlog_events=stream.backlog(shard), lag_seconds=round(lag, 3))
-    if not lease_is_held(shard, LEASE_PATIENCE):
+    lag = stream.lag_seconds(shard, group)
+    found = Check(True, backlog_events=stream.backlog(shard, group), lag_seconds=round(lag, 3))
+    if not lease_is_held(shard, group, LEASE_PATIENCE):
         return replace(found, ok=False, reason="no consumer holds the shard's lease")
     if lag > LAG_ALLOWED:
         return replace(found, ok=False, reason=f"events wait for {lag:.0f} s")
     return found
 
 
-def lease_is_held(shard: int, patience: float = 0.0) -> bool:
-    """Tell whether the shard has a writer, asking again for `patience` seconds. Raises RedisError."""
+def lease_is_held(shard: int, group: Group = Group.ROLLUPS, patience: float = 0.0) -> bool:
+    """Tell whether the shard has a writer of the group, asking again for `patience` seconds. Raises RedisError."""
     deadline = time.monotonic() + patience
-    while not stream.lease(shard).locked():
+    while not stream.lease(shard, group).locked():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -167,15 +171,14 @@ class InstallationCollector(Collector):
         yield up
 
     def _from_redis(self) -> Iterator[Metric]:
-        backlog = GaugeMetricFamily("insightstrack_backlog_events", "Accepted events not yet applied", labels=["shard"])
-        lag = GaugeMetricFamily("insightstrack_lag_seconds", "Age of the oldest waiting batch", labels=["shard"])
-        held = GaugeMetricFamily("insightstrack_consumer_held", "1 when the shard has a writer", labels=["shard"])
-        for shard in range(settings.SHARDS):
-            waiting_us = stream.oldest_waiting_us(shard)
-            waited = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
-            backlog.add_metric([str(shard)], stream.backlog(shard))
-            lag.add_metric([str(shard)], waited)
-            held.add_metric([str(shard)], float(lease_is_held(shard)))
+        backlog = GaugeMetricFamily("insightstrack_backlog_events", "Accepted events not yet applied", labels=_LABELS)
+        lag = GaugeMetricFamily("insightstrack_lag_seconds", "Age of the oldest waiting batch", labels=_LABELS)
+        held = GaugeMetricFamily("insightstrack_consumer_held", "1 when the shard has a writer", labels=_LABELS)
+        for shard, group in product(range(settings.SHARDS), Group):
+            labels = [str(shard), group.value]
+            backlog.add_metric(labels, stream.backlog(shard, group))
+            lag.add_metric(labels, stream.lag_seconds(shard, group))
+            held.add_metric(labels, float(lease_is_held(shard, group)))
         yield from (backlog, lag, held, _announce_latency())
         yield GaugeMetricFamily("insightstrack_sources_held", "Sources that are being run", value=runner.held())
         heard_at = telemetry.last_beat_at()

@@ -56,7 +56,9 @@ def end_leases() -> None:
     """Free the shards of writers that were killed with the last run, which nobody else can be holding."""
     from metrics import stream
 
-    stream.client().delete(*(stream.lease(shard).name for shard in range(settings.SHARDS)))
+    stream.client().delete(
+        *(stream.lease(shard, group).name for shard in range(settings.SHARDS) for group in stream.Group)
+    )
 
 
 def has_people() -> bool:

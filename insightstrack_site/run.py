@@ -199,7 +199,7 @@ def programs(plan: Plan, environment: dict[str, str]) -> Iterator[Program]:
         return [*work, "--without-gossip", "--without-mingle", "--loglevel", "INFO", "--hostname", f"{name}@%h"]
 
     yield program("web", web_command(plan), **pool)
-    yield program("consumers", worker("consumers", "consumers", plan.shards))
+    yield program("consumers", worker("consumers", "consumers", 2 * plan.shards))
     yield program("beat", [*celery, "beat", "--schedule", str(plan.var_dir / "beat"), "--pidfile", ""])
     yield program("worker", worker("worker", "celery", 2))
     yield program("sources", worker("sources", "sources", plan.source_threads, "threads"), **pool)

@@ -54,6 +54,10 @@ SEALING_KEY = env.str("SEALING_KEY", default="")
 SEALING_KEY_FALLBACKS = env.list("SEALING_KEY_FALLBACKS", default=[])
 if any(len(key) < 32 for key in (SEALING_KEY, *SEALING_KEY_FALLBACKS) if key):
     raise ImproperlyConfigured("SEALING_KEY, SEALING_KEY_FALLBACKS: a key needs at least 32 random characters.")
+# People are hashed with PEOPLE_KEY, or without one with SECRET_KEY; a new key begins a new epoch (ingest.people).
+PEOPLE_KEY = env.str("PEOPLE_KEY", default="")
+if PEOPLE_KEY and len(PEOPLE_KEY) < 32:
+    raise ImproperlyConfigured("PEOPLE_KEY: a key needs at least 32 random characters.")
 DEBUG = False
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PORT = env.int("PORT", default=8000)
@@ -126,6 +130,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_TASK_ROUTES = {
     "metrics.tasks.consume": {"queue": "consumers"},
+    "metrics.tasks.sketch": {"queue": "consumers"},
     "metrics.tasks.run_source": {"queue": "sources"},
     # Minutes long: the beat must not wait behind them.
     "metrics.tasks.import_file": {"queue": "imports"},

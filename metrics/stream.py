@@ -1,8 +1,9 @@
 """The Redis Streams between the door and the writers: one for each shard, one entry for each accepted batch.
 
-The only module that speaks Redis Streams. An entry's payload is a run of records, all events or all snapshots. Beside
-each stream stand two counters, records added and records applied, changed in the same transactions as the stream:
-their difference is the backlog. An entry leaves the stream when its writer has acknowledged it.
+The only module that speaks Redis Streams. An entry's payload is a run of records, all events or all snapshots. Two
+groups of writers read every entry: one counts it, one keeps who it were. Beside each stream stand counters, of records
+added and of those that each group is done with, changed in the same transactions as the stream: their difference is
+the group's backlog. An entry leaves the stream when both groups have acknowledged it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -29,14 +31,21 @@ from metrics.vocabulary.events import PACKED
 from metrics.vocabulary.snapshots import SNAPSHOT_DTYPE
 
 Lease = Lock
-GROUP = "rollups"
-# A shard has one writer at a time, so its consumer needs no other name: who holds the lease takes over what is pending.
+# A group has one writer a shard at a time, so its consumer needs no other name: who holds the lease takes over what is
+# pending.
 CONSUMER = "writer"
 LEASE_SECONDS = 10
 
 
 class StreamUnavailableError(Exception):
     """Redis did not take the batch; the sender may send it again."""
+
+
+class Group(StrEnum):
+    """Who reads the stream: the writers of rollups, and those of sketches of people."""
+
+    ROLLUPS = "rollups"
+    REACH = "reach"
 
 
 class Cargo(StrEnum):
@@ -92,10 +101,10 @@ def shard_of(handle_id: int) -> int:
 
 
 def shards() -> list[int]:
-    """Every shard that needs a writer: the configured ones, and former ones whose entries are not yet applied."""
+    """Every shard that needs writers: the configured ones, and former ones that still hold entries."""
     keys = client().scan_iter(match="events:*[0-9]", _type="stream")
     former = {int(key.rpartition(b":")[2]) for key in keys}
-    return sorted({*range(settings.SHARDS), *(shard for shard in former if backlog(shard))})
+    return sorted({*range(settings.SHARDS), *(shard for shard in former if client().xlen(stream_key(shard)))})
 
 
 def stream_key(shard: int) -> str:
@@ -107,8 +116,8 @@ def _added_key(shard: int) -> str:
     return f"events:{shard}:added"
 
 
-def _applied_key(shard: int) -> str:
-    return f"events:{shard}:applied"
+def _done_key(shard: int, group: Group = Group.ROLLUPS) -> str:
+    return f"events:{shard}:{'applied' if group is Group.ROLLUPS else group}"
 
 
 @cache
@@ -117,9 +126,9 @@ def client() -> redis.Redis:
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=10, health_check_interval=30)
 
 
-def lease(shard: int) -> Lock:
-    """The right to write a shard: ends by itself when its holder dies."""
-    lock: Lock = client().lock(f"lease:{GROUP}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
+def lease(shard: int, group: Group = Group.ROLLUPS) -> Lock:
+    """The right to write a shard for a group: ends by itself when its holder dies."""
+    lock: Lock = client().lock(f"lease:{group}:{shard}", timeout=LEASE_SECONDS, blocking=False, thread_local=False)
     return lock
 
 
@@ -128,25 +137,31 @@ def lease_token() -> str:
     return f"{socket.gethostname()}:{os.getpid()} {secrets.token_hex(8)}"
 
 
-def holder(shard: int) -> str | None:
+def holder(shard: int, group: Group = Group.ROLLUPS) -> str | None:
     """Who writes the shard, as `"machine:pid"`; None when nobody does."""
-    token: Any = client().get(lease(shard).name)
+    token: Any = client().get(lease(shard, group).name)
     return token.decode().partition(" ")[0] if token else None
 
 
-def open_group(shard: int) -> None:
-    """Make the shard's stream and consumer group where they do not exist."""
-    try:
-        client().xgroup_create(stream_key(shard), GROUP, id="0", mkstream=True)
-    except ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):
-            raise
+def open_groups(shard: int) -> None:
+    """Make the shard's stream and both its groups where they do not exist."""
+    for group in Group:
+        try:
+            client().xgroup_create(stream_key(shard), group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+        else:
+            # A group that is younger than the stream finds what its elder still waits for.
+            client().set(_done_key(shard, group), client().get(_done_key(shard)) or 0, nx=True)
 
 
-def read(shard: int, count: int, block_ms: int | None = None, *, pending: bool = False) -> list[Entry]:
-    """Up to `count` entries: those handed out but never acknowledged (`pending`), or new ones once one is there."""
+def read(
+    shard: int, count: int, block_ms: int | None = None, *, after: str | None = None, group: Group = Group.ROLLUPS
+) -> list[Entry]:
+    """Up to `count` entries: new ones once one is there, or, `after` an id, those handed out and not acknowledged."""
     answer: Any = client().xreadgroup(
-        GROUP, CONSUMER, {stream_key(shard): "0" if pending else ">"}, count=count, block=block_ms
+        group, CONSUMER, {stream_key(shard): ">" if after is None else after}, count=count, block=block_ms
     )
     if not answer:
         return []
@@ -165,14 +180,29 @@ def _rows(rows: Any) -> Iterable[tuple[bytes, dict[bytes, bytes] | None]]:
     return rows[0] if rows and isinstance(rows[0], list) else rows
 
 
-def acknowledge(shard: int, entries: list[Entry]) -> None:
-    """Take applied (or set-aside) entries out of the stream and off the backlog."""
-    ids = [entry.id for entry in entries]
+def acknowledge(shard: int, entries: Sequence[Entry], group: Group = Group.ROLLUPS) -> None:
+    """Note that the group is done with these (applied, or set aside), and take them off its backlog."""
     with client().pipeline(transaction=True) as pipe:
-        pipe.xack(stream_key(shard), GROUP, *ids)
-        pipe.xdel(stream_key(shard), *ids)
-        pipe.incrby(_applied_key(shard), sum(entry.records for entry in entries))
+        pipe.xack(stream_key(shard), group, *[entry.id for entry in entries])
+        pipe.incrby(_done_key(shard, group), sum(entry.records for entry in entries))
         pipe.execute()
+
+
+def trim(shard: int) -> None:
+    """Let go of the entries that both groups are done with."""
+    needed = min((_needed_from(shard, group) for group in Group), key=position)
+    client().xtrim(stream_key(shard), minid=needed, approximate=False)
+
+
+def _needed_from(shard: int, group: Group) -> str:
+    """The first id that the group may still need: the oldest not acknowledged, or the one after the last handed out."""
+    groups = {each["name"].decode(): each for each in client().xinfo_groups(stream_key(shard))}
+    if group not in groups:
+        return "0-0"
+    pending = client().xpending(stream_key(shard), group)["min"] if groups[group]["pending"] else None
+    # If all was acknowledged between the two questions, what was handed out by the first is done with.
+    milliseconds, sequence = position(groups[group]["last-delivered-id"].decode())
+    return pending.decode() if pending else f"{milliseconds}-{sequence + 1}"
 
 
 def append(shard: int, payload: bytes, cargo: Cargo = Cargo.EVENTS) -> str:
@@ -183,21 +213,29 @@ def append(shard: int, payload: bytes, cargo: Cargo = Cargo.EVENTS) -> str:
         return str(pipe.execute()[0].decode())
 
 
-def backlog(shard: int) -> int:
-    """How many accepted events of the shard wait to be applied."""
-    added, applied = client().mget(_added_key(shard), _applied_key(shard))
-    return int(added or 0) - int(applied or 0)
+def backlog(shard: int, group: Group = Group.ROLLUPS) -> int:
+    """How many accepted records of the shard wait for the group."""
+    added, done = client().mget(_added_key(shard), _done_key(shard, group))
+    return int(added or 0) - int(done or 0)
 
 
 def applied_events() -> int:
     """How many events of all configured shards were applied since Redis was first started."""
-    return sum(int(value or 0) for value in client().mget([_applied_key(shard) for shard in range(settings.SHARDS)]))
+    return sum(int(value or 0) for value in client().mget([_done_key(shard) for shard in range(settings.SHARDS)]))
 
 
-def oldest_waiting_us(shard: int) -> int | None:
-    """When the oldest entry still in the stream arrived (Unix µs); None when all is applied."""
-    rows: Any = client().xrange(stream_key(shard), count=1)
+def oldest_waiting_us(shard: int, group: Group = Group.ROLLUPS) -> int | None:
+    """When the oldest entry that waits for the group arrived (Unix µs); None when none does."""
+    if not client().exists(stream_key(shard)):
+        return None
+    rows: Any = client().xrange(stream_key(shard), min=_needed_from(shard, group), count=1)
     return arrived_us(rows[0][0].decode()) if rows else None
+
+
+def lag_seconds(shard: int, group: Group = Group.ROLLUPS) -> float:
+    """How long the oldest entry that waits for the group has waited; 0 when none does."""
+    waiting_us = oldest_waiting_us(shard, group)
+    return 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
 
 
 _Batch = tuple[Mapping[int, bytes], Cargo]
@@ -228,18 +266,19 @@ class Appender:
         return await stored
 
     async def backlog(self) -> int:
-        """Events of all shards that wait to be applied; at most half a second old."""
+        """Records of all shards that wait for the group that is further behind; at most half a second old."""
         now = asyncio.get_running_loop().time()
         if now - self._read_at > 0.5:
             self._read_at = now
             shards = range(settings.SHARDS)
-            keys = [*map(_added_key, shards), *map(_applied_key, shards)]
+            keys = [*map(_added_key, shards), *(_done_key(shard, group) for group in Group for shard in shards)]
             try:
                 values = [int(value or 0) for value in await self._redis.mget(keys)]
             except RedisError as error:
                 self._read_at = 0.0
                 raise StreamUnavailableError(str(error)) from error
-            self._backlog = sum(values[: len(shards)]) - sum(values[len(shards) :])
+            added, *done = (sum(values[at : at + len(shards)]) for at in range(0, len(values), len(shards)))
+            self._backlog = added - min(done)
         return self._backlog
 
     async def _flush(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from multiprocessing import RawValue
 
@@ -15,15 +15,17 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from metrics import stream, telemetry
-from metrics.aggregate import history, rollups
+from metrics.aggregate import history, reach, reach_history, rollups
 from metrics.ingest import findings, rejections, runner, uploads, webhook_chores
 from metrics.ingest.files import engine
 from metrics.present import import_news
 from metrics.present.announce import Announcer
+from metrics.stream import Group
 
 log = structlog.get_logger(__name__)
 
 SHIFT_SECONDS = 60.0
+STEP_MS = 500
 RENEW_SECONDS = 2.0
 SOURCES_QUEUE = "sources"
 QUEUED_SECONDS = 600
@@ -42,38 +44,65 @@ def beat() -> None:
     """Every few seconds: start the writers whose lease nobody holds."""
     telemetry.note_beat()
     for shard in stream.shards():
-        if not stream.lease(shard).locked():
-            consume.delay(shard)
+        for group, task in ((Group.ROLLUPS, consume), (Group.REACH, sketch)):
+            if not stream.lease(shard, group).locked():
+                task.delay(shard)
 
 
 @shared_task(bind=False)
 def consume(shard: int) -> None:
-    """Write one shard for about a minute, or until the worker is asked to stop; then hand the lease on."""
-    lease = stream.lease(shard)
+    """Count one shard's events for about a minute, or until the worker is asked to stop; then hand the lease on."""
+    if _write(shard, Group.ROLLUPS, _count):
+        consume.delay(shard)
+
+
+@shared_task(bind=False)
+def sketch(shard: int) -> None:
+    """Keep the people of one shard's events, for as long as that."""
+    if _write(shard, Group.REACH, _keep_people):
+        sketch.delay(shard)
+
+
+def _write(shard: int, group: Group, work: Callable[[int, Iterator[None]], None]) -> bool:
+    """Work under the shard's lease; returns whether it went well, so that the next shift may begin."""
+    lease = stream.lease(shard, group)
     if not lease.acquire(token=stream.lease_token()):
-        return
+        return False
     try:
-        _write(shard, lease)
+        work(shard, _shift(lease))
     except (InterfaceError, OperationalError, RedisError) as error:
         # Nothing is lost: what was read stays pending, and beat starts the writer again.
-        log.warning("writer_interrupted", shard=shard, error=str(error).strip())
+        log.warning("writer_interrupted", shard=shard, group=group, error=str(error).strip())
         close_old_connections()
-        return
+        return False
     finally:
         # However it ended, the next writer need not wait for the lease to run out.
         _release(lease)
-    consume.delay(shard)
+    return True
 
 
-def _write(shard: int, lease: stream.Lease) -> None:
-    writer, announcer = rollups.Writer(shard), Announcer()
+def _shift(lease: stream.Lease) -> Iterator[None]:
+    """One turn after the other while the shift lasts, the lease renewed on the way."""
     ends_at = time.monotonic() + SHIFT_SECONDS
     renew_at = 0.0
+    while (now := time.monotonic()) < ends_at and not _stopping.value:
+        if now >= renew_at:
+            lease.reacquire()
+            renew_at = now + RENEW_SECONDS
+        yield
+
+
+def _keep_people(shard: int, turns: Iterator[None]) -> None:
+    writer = reach.Writer(shard)
+    for _ in turns:
+        writer.step(STEP_MS)
+    writer.flush()
+
+
+def _count(shard: int, turns: Iterator[None]) -> None:
+    writer, announcer = rollups.Writer(shard), Announcer()
     try:
-        while (now := time.monotonic()) < ends_at and not _stopping.value:
-            if now >= renew_at:
-                lease.reacquire()
-                renew_at = now + RENEW_SECONDS
+        for _ in turns:
             if applied := writer.step(announcer.patience_ms()):
                 announcer.note(applied)
                 announcer.send_due()
@@ -159,7 +188,8 @@ def do_webhook_chores() -> None:
 @shared_task
 def retention() -> None:
     """Drop the days that are past their time, and rejections past their cap; each even when another cannot."""
-    dropping = (history.drop_old_events, history.drop_old_inferred, history.drop_old_minutes, uploads.drop_abandoned)
+    events = (history.drop_old_events, history.drop_old_inferred, history.drop_old_minutes)
+    dropping = (*events, reach_history.drop_old_hours, uploads.drop_abandoned)
     for step in (*dropping, history.forget_deleted_handles, history.prepare_days, rejections.trim):
         try:
             step()

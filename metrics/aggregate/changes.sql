@@ -16,7 +16,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS changed_feeds (
 DELETE FROM changed_tweets; DELETE FROM changed_handles; DELETE FROM changed_stubs; DELETE FROM changed_feeds;
 
 -- name: buckets
-WITH buckets AS (SELECT * FROM changed_tweets),
-handle_buckets AS (SELECT * FROM changed_handles),
+WITH buckets AS (SELECT *, 0::bigint AS named_impressions FROM changed_tweets),
+handle_buckets AS (SELECT *, 0::bigint AS named_impressions FROM changed_handles),
 stubs AS (SELECT * FROM changed_stubs),
 beats AS (SELECT *, 0::bigint AS events FROM changed_feeds),

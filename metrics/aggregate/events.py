@@ -14,7 +14,7 @@ from metrics.aggregate.arrivals import Batch
 from metrics.aggregate.binary import Layout
 from metrics.vocabulary import events as vocabulary
 
-DTYPE = arrivals.dtype_of(vocabulary.PACKED_DTYPE)
+DTYPE = np.dtype([*arrivals.dtype_of(vocabulary.PACKED_DTYPE).descr, ("promoted", "u1"), ("epoch", "<i2")])
 COLUMNS = Layout(
     ("handle_id", "bigint"),
     ("occurred_at", "instant"),
@@ -25,11 +25,12 @@ COLUMNS = Layout(
     ("count", "integer"),
     ("type", "smallint"),
     ("promoted", "boolean"),
+    ("epoch", "smallint"),
 )
 _ARRIVALS = """
 CREATE TEMPORARY TABLE IF NOT EXISTS arrivals (
     handle_id bigint, occurred_at timestamptz, tweet_id bigint, person bigint, received_at timestamptz,
-    event_key uuid, count integer, type smallint, promoted boolean
+    event_key uuid, count integer, type smallint, promoted boolean, epoch smallint
 ) ON COMMIT DELETE ROWS
 """
 DAY_US = 86_400 * 1_000_000
@@ -38,6 +39,7 @@ DAY_US = 86_400 * 1_000_000
 def batch_of(entries: Sequence[stream.Entry]) -> Batch:
     """All events of the entries in key order, with `received_at` (Unix µs) taken from the entry's id."""
     batch = arrivals.batch_of(entries, vocabulary.unpack, DTYPE)
+    batch["promoted"], batch["epoch"] = batch["flags"] & 1, batch["flags"] >> 1
     # Key order keeps the primary key's inserts side by side.
     return batch[np.lexsort((batch["occurred_at"], batch["handle_id"]))]
 

@@ -2,11 +2,12 @@
 -- Sums of a batch are float8: exact below 2^53, and several times faster to add up again than numeric.
 WITH fresh AS (
     INSERT INTO metrics_engagementevent
-        (handle_id, occurred_at, tweet_id, person, received_at, event_key, count, type, promoted)
-    SELECT handle_id, occurred_at, tweet_id, nullif(person, 0), received_at, event_key, count, type, promoted
+        (handle_id, occurred_at, tweet_id, person, received_at, event_key, count, type, promoted, epoch)
+    SELECT handle_id, occurred_at, tweet_id, nullif(person, 0), received_at, event_key, count, type, promoted, epoch
     FROM arrivals
     ON CONFLICT DO NOTHING
-    RETURNING handle_id, tweet_id, promoted, type, count::float8 AS n, occurred_at, received_at
+    RETURNING handle_id, tweet_id, promoted, type, count::float8 AS n, occurred_at, received_at,
+              type = %(impressions)s AND person IS NOT NULL AS is_named
 ),
 minutes AS MATERIALIZED (
     SELECT handle_id, tweet_id, promoted,

@@ -22,7 +22,7 @@ from django.utils import timezone
 from metrics.aggregate.binary import Layout, Records
 from metrics.aggregate.statements import named
 from metrics.vocabulary import events as vocabulary
-from metrics.vocabulary.engagements import N_TYPES, NAMES
+from metrics.vocabulary.engagements import CODE, N_TYPES, NAMES
 from metrics.vocabulary.periods import Grain
 
 MINUTE_US = 60_000_000
@@ -170,9 +170,11 @@ def statement(source: str) -> str:
         "casts": "{0}::bigint",
         "increments": "{0} = kept.{0} + excluded.{0}",
     }
+    named_sum = "coalesce(sum(n) FILTER (WHERE is_named), 0) AS named_impressions"
     for slot, shape in columns.items():
-        text = ", ".join(shape.format(name, code) for code, name in enumerate(NAMES))
-        template = template.replace(f"{{{slot}}}", text)
+        parts = [shape.format(name, code) for code, name in enumerate(NAMES)]
+        parts.append(named_sum if slot == "sums" else shape.format("named_impressions"))
+        template = template.replace(f"{{{slot}}}", ", ".join(parts))
     return template
 
 
@@ -180,6 +182,7 @@ def constants() -> dict[str, Any]:
     """The statement's parameters."""
     return {
         "minutes_since": minutes_since(),
+        "impressions": CODE["impressions"],
         "first_snowflake": vocabulary.FIRST_SNOWFLAKE,
         "first_tweet_at": vocabulary.FIRST_TWEET_AT,
         "twitter_epoch_ms": vocabulary.TWITTER_EPOCH_MS,

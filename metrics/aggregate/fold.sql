@@ -1,6 +1,6 @@
 -- Adds buckets of every grain to what is kept: those of events (events.sql) or of inferred counts (changes.sql).
 -- Either brings `buckets` of Tweets, `handle_buckets`, the Tweets to make `stubs` of, and the `beats` of handles.
--- names, casts and increments stand for the 26 engagement types, filled in by fold.py.
+-- names, casts and increments stand for the 26 engagement types and the named impressions, filled in by fold.py.
 tweets AS (
     INSERT INTO metrics_tweet (handle_id, tweet_id, text, created_at, link, is_stub)
     SELECT handle_id, tweet_id, '',

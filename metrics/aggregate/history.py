@@ -17,7 +17,7 @@ from psycopg import sql
 from accounts.models import Handle
 from metrics import stream
 from metrics.aggregate import fold, partitions
-from metrics.models import DroppedDay, InferredCount, LastSnapshot, StreamCursor
+from metrics.models import DroppedDay, InferredCount, LastSnapshot, ReachSketch, StreamCursor
 from metrics.vocabulary.engagements import NAMES
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ def rebuild(handle_id: int) -> int:
         cursor.execute(f"LOCK TABLE {partitions.EVENTS} IN ACCESS SHARE MODE")
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_LOCK])
         dropped = list(DroppedDay.objects.values_list("day", flat=True))
-        parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, "minutes_since": fold.minutes_since()}
+        parameters: dict[str, Any] = {"handle": handle_id, "dropped": dropped, **fold.constants()}
         for statement in _statements():
             cursor.execute(statement, parameters)
         return int(cursor.fetchone()[0])
@@ -94,11 +94,12 @@ def _drop_inferred_of(day: date) -> None:
 
 
 def forget_deleted_handles() -> int:
-    """Drop what snapshots left of handles that have been deleted; returns how many handles that were."""
+    """Drop what snapshots and people left of handles that have been deleted; returns how many handles that were."""
     known = Handle.objects.values("pk")
     gone = set(LastSnapshot.objects.exclude(handle__in=known).values_list("handle_id", flat=True).distinct())
     gone |= set(InferredCount.objects.exclude(handle__in=known).values_list("handle_id", flat=True).distinct())
-    for facts in (LastSnapshot, InferredCount):
+    gone |= set(ReachSketch.objects.exclude(handle__in=known).values_list("handle_id", flat=True).distinct())
+    for facts in (LastSnapshot, InferredCount, ReachSketch):
         facts.objects.filter(handle__in=gone).delete()
     return len(gone)
 
@@ -136,8 +137,14 @@ def _statements() -> tuple[str, ...]:
         "inferred": "sum(counts[{2}])::bigint",
         "totals": "sum({0})::bigint AS {0}",
     }
+    named = {
+        "names": "named_impressions",
+        "sums": "coalesce(sum(count) FILTER (WHERE type = %(impressions)s AND person IS NOT NULL), 0)::bigint"
+        " AS named_impressions",
+        "inferred": "0::bigint",
+        "totals": "sum(named_impressions)::bigint AS named_impressions",
+    }
     for slot, shape in shapes.items():
-        template = template.replace(
-            f"{{{slot}}}", ", ".join(shape.format(name, code, code + 1) for code, name in enumerate(NAMES))
-        )
+        parts = [shape.format(name, code, code + 1) for code, name in enumerate(NAMES)]
+        template = template.replace(f"{{{slot}}}", ", ".join((*parts, named[slot])))
     return tuple(part for part in template.split(";\n") if part.strip())

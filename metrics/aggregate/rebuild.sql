@@ -1,5 +1,6 @@
 -- A handle's rollups, computed again from its events and inferred counts; days whose events were dropped keep their
--- quarters. names, sums, inferred and totals stand for the 26 engagement types.
+-- quarters. names, sums, inferred and totals stand for the 26 engagement types and the named
+-- impressions.
 CREATE TEMPORARY TABLE rebuilt ON COMMIT DROP AS
 SELECT tweet_id, promoted, minute, {totals} FROM (
     SELECT tweet_id, promoted, date_bin('1 minute', occurred_at, 'epoch'::timestamptz) AS minute, {sums}

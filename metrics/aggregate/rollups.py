@@ -59,7 +59,7 @@ class Writer:
         self._not_before = 0.0
         # Retention, elsewhere, may have dropped days that this process knew: a late event of theirs makes them anew.
         partitions.forget()
-        stream.open_group(shard)
+        stream.open_groups(shard)
         StreamCursor.objects.get_or_create(shard=shard)
         self._backlog = self._pending()
 
@@ -95,7 +95,7 @@ class Writer:
 
     def _pending(self) -> Iterator[list[stream.Entry]]:
         """What a writer that died had been handed, in small batches."""
-        while entries := stream.read(self.shard, 20, pending=True):
+        while entries := stream.read(self.shard, 20, after="0"):
             yield entries
 
 

@@ -81,6 +81,7 @@ def _events(guest: Guest, random: np.random.Generator, number: int) -> arrivals.
     ages = (random.random(number) ** 3 * np.minimum(_FADES_US, now_us - born_us)[places]).astype(np.int64)
     fields = [("handle_id", "<i8"), ("tweet_id", "<i8"), ("occurred_at", "<i8"), ("event_key", "V16")]
     fields += [("person", "<i8"), ("count", "<i4"), ("type", "u1"), ("promoted", "u1"), ("received_at", "<i8")]
+    fields += [("epoch", "<i2")]
     batch = np.zeros(number, dtype=fields)
     batch["handle_id"], batch["tweet_id"] = guest.handle.pk, tweets[places]
     batch["occurred_at"] = born_us[places] + ages

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 
 from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
 from metrics import stream
-from metrics.ingest import batches, bodies, labels, receipts, rejections, snapshots, tweets
+from metrics.ingest import batches, bodies, labels, people, receipts, rejections, snapshots, tweets
 from metrics.ingest.bodies import Receive, RequestError, Scope, Send
 from metrics.ingest.rejections import Rejected
 from metrics.ingest.validation import IncomingEvent, Refusal
@@ -91,7 +91,7 @@ class Door:
         credential = self._credentials.get(secret)
         if credential is MISSING:
             try:
-                credential = await database_sync_to_async(load_credential)(secret)
+                credential = await database_sync_to_async(_load)(secret)
             except DatabaseError as error:
                 raise _database_away(error) from error
             self._credentials.put(secret, credential)
@@ -168,6 +168,11 @@ class Door:
                 HTTPStatus.NOT_FOUND, "no_such_receipt", "No receipt of this token's handles is so named."
             )
         return HTTPStatus.OK, outcome
+
+
+def _load(secret: str) -> Credential | None:
+    people.epoch()  # known from here on: events are packed in the event loop, where nobody may ask the database
+    return load_credential(secret)
 
 
 async def _answer_of(

@@ -15,7 +15,8 @@ from accounts.credentials import Credential
 from accounts.models import ApiToken
 from metrics import stream
 from metrics.ingest import labels, snapshots
-from metrics.ingest.validation import IncomingEvent, Refusal, pack, person_of, refusal_of
+from metrics.ingest.people import epoch, person_of
+from metrics.ingest.validation import IncomingEvent, Refusal, pack, refusal_of
 from metrics.models import Rejection
 from metrics.stream import Cargo
 from metrics.vocabulary.engagements import N_TYPES
@@ -89,7 +90,8 @@ def replay(rejection: Rejection) -> str:
 
 
 def _packed_event(sent: dict[str, Any], handles: Mapping[str, int], now_us: int) -> tuple[int, bytes]:
-    person = sent.pop("person", 0)
+    # Hashed with the key of its time; with that of another epoch, if the key has changed since, nobody is named.
+    person = sent.pop("person", 0) if sent.pop("epoch", 0) == epoch() else 0
     handle_id, _, packed = pack(msgspec.convert(sent, IncomingEvent), handles, now_us)
     record = list(PACKED.unpack(packed))
     record[4] = person
@@ -127,7 +129,7 @@ def _without_people(sent: Any, cargo: Cargo) -> Any:
     if cargo is Cargo.SNAPSHOTS:
         return {name: _counts(sent[name]) if name == "counts" else _storable(sent[name]) for name in fields}
     user_id = sent.get("user_id")
-    person = {"person": person_of(user_id)} if isinstance(user_id, str) else {}
+    person = {"person": person_of(user_id), "epoch": epoch()} if isinstance(user_id, str) else {}
     return {name: _storable(sent[name]) for name in fields} | person
 
 

@@ -13,8 +13,8 @@ from hashlib import blake2b
 from typing import Annotated
 
 import msgspec
-from django.conf import settings
 
+from metrics.ingest.people import epoch, person_of
 from metrics.vocabulary.engagements import CODE, TYPES
 from metrics.vocabulary.events import (
     CLOCK_TOLERANCE,
@@ -29,8 +29,6 @@ from metrics.vocabulary.events import (
 _TOLERANCE_US = CLOCK_TOLERANCE // timedelta(microseconds=1)
 _FIRST_US = int(FIRST_TWEET_AT.timestamp()) * 1_000_000
 _PROMOTABLE = tuple(kind.promotable for kind in TYPES)
-# People are told apart, never named: a keyed hash of this installation, 64 bits.
-_PERSON_KEY = blake2b(settings.SECRET_KEY.encode(), digest_size=32, person=b"it-people").digest()
 
 
 class Reason(StrEnum):
@@ -95,13 +93,6 @@ class IncomingEvent(msgspec.Struct, gc=False):
     handle: str | None = None
 
 
-def person_of(user_id: str | None) -> int:
-    """The signed 64-bit keyed hash that stands for a person; 0 for nobody."""
-    if not user_id:
-        return 0
-    return int.from_bytes(blake2b(user_id.encode(), digest_size=8, key=_PERSON_KEY).digest(), "little", signed=True)
-
-
 def pack(event: IncomingEvent, handles: Mapping[str, int], now_us: int) -> tuple[int, int, bytes]:
     """The event's handle id, its instant (Unix µs) and its packed record; raises Refusal."""
     handle_id = handle_of(event.handle, handles)
@@ -116,12 +107,9 @@ def pack(event: IncomingEvent, handles: Mapping[str, int], now_us: int) -> tuple
     occurred_us = int(event.occurred_at.timestamp() * 1e6 + 0.5)
     refuse_time("occurred_at", tweet_id, occurred_us, now_us)
     key = blake2b(event.id.encode(), digest_size=16).digest()
-    person = person_of(event.user_id)
-    return (
-        handle_id,
-        occurred_us,
-        PACKED.pack(handle_id, tweet_id, occurred_us, key, person, event.count, code, event.promoted),
-    )
+    person, flags = person_of(event.user_id), epoch() << 1 | event.promoted
+    packed = PACKED.pack(handle_id, tweet_id, occurred_us, key, person, event.count, code, flags)
+    return handle_id, occurred_us, packed
 
 
 def handle_of(name: str | None, handles: Mapping[str, int]) -> int:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from accounts.sealing import BrokenSealError
-from metrics.ingest import x_account
+from metrics.ingest import people, x_account
 from metrics.ingest.account_activity import Owner
 from metrics.ingest.connectors.x_webhook import KIND
 from metrics.models import Source, SourceState
@@ -96,6 +96,7 @@ class Connections:
 
 
 def _load(name: str) -> Connection | None:
+    people.epoch()  # known from here on: events are packed in the event loop, where nobody may ask the database
     try:
         public_id = uuid.UUID(name)
     except ValueError:

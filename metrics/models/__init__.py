@@ -1,4 +1,5 @@
-"""The tables: `facts` (what happened, what it adds up to), `sources` (where it comes from), `imports`, `polling`."""
+"""The tables: `facts` (what happened, what it adds up to), `sources` (where it comes from), `imports`, `polling`,
+`reach` (who it were)."""
 
 from metrics.models.facts import (
     DroppedDay,
@@ -18,10 +19,13 @@ from metrics.models.facts import (
 )
 from metrics.models.imports import AccountDay, FileImport, ImportPiece, ImportProblem, ImportState
 from metrics.models.polling import MetricBlocks, PolledTweet
+from metrics.models.reach import OF_HANDLE, Audience, PersonEpoch, ReachSketch, ReportedReach
 from metrics.models.sources import Outage, RememberedRecord, Source, SourceDay, SourceNote, SourceState
 
 __all__ = [
+    "OF_HANDLE",
     "AccountDay",
+    "Audience",
     "DroppedDay",
     "EngagementEvent",
     "FileImport",
@@ -35,9 +39,12 @@ __all__ = [
     "Media",
     "MetricBlocks",
     "Outage",
+    "PersonEpoch",
     "PolledTweet",
+    "ReachSketch",
     "Rejection",
     "RememberedRecord",
+    "ReportedReach",
     "Rollup",
     "SetAsideEntry",
     "Source",

@@ -21,7 +21,7 @@ from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.periods import Grain
 
 
-def _facts_of(**options: Any) -> models.ForeignKey[Handle, Handle]:
+def facts_of(**options: Any) -> models.ForeignKey[Handle, Handle]:
     """A reference to the handle that costs the writer no foreign-key check."""
     return models.ForeignKey(
         Handle, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+", **options
@@ -79,13 +79,14 @@ class Tweet(models.Model):
 class EngagementEvent(models.Model):
     """One fresh event, kept to recognise resends and to rebuild rollups. Partitioned by day of `occurred_at`.
 
-    `event_key` is 128 bits of the sender's id; `person` 64 bits of the keyed hash of the user id, or null;
+    `event_key` is 128 bits of the sender's id; `person` 64 bits of the keyed hash of the user id, or null, and `epoch`
+    the number of that key;
     `received_at` is the stream entry's id as a time (its milliseconds, its sequence as microseconds), which is unique
     in a shard: so the events of one accepted batch can be found again.
     """
 
     pk = models.CompositePrimaryKey("handle_id", "occurred_at", "event_key")
-    handle = _facts_of()
+    handle = facts_of()
     occurred_at = models.DateTimeField()
     event_key = models.UUIDField()
     tweet_id = models.BigIntegerField()
@@ -93,6 +94,7 @@ class EngagementEvent(models.Model):
     promoted = models.BooleanField()
     count = models.IntegerField()
     person = models.BigIntegerField(null=True)
+    epoch = models.SmallIntegerField(default=0, db_default=0)
     received_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -102,10 +104,12 @@ class EngagementEvent(models.Model):
 class Rollup(models.Model):
     """Sums of events by bucket: one column for each engagement type (added below, in storage order)."""
 
-    handle = _facts_of()
+    handle = facts_of()
     grain = models.SmallIntegerField(choices=[(grain.value, grain.name.lower()) for grain in Grain])
     start = models.DateTimeField()
     promoted = models.BooleanField()
+    # Of the impressions, those that named a person.
+    named_impressions = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         abstract = True
@@ -143,7 +147,7 @@ class InferredCount(models.Model):
     """
 
     pk = models.CompositePrimaryKey("handle_id", "tweet_id", "as_of", "source_id", "part", "promoted", "occurred_at")
-    handle = _facts_of()
+    handle = facts_of()
     tweet_id = models.BigIntegerField()
     as_of = models.DateTimeField()
     source_id = models.BigIntegerField()
@@ -174,7 +178,7 @@ class LastSnapshot(models.Model):
     """
 
     pk = models.CompositePrimaryKey("handle_id", "tweet_id", "source_id", "part")
-    handle = _facts_of()
+    handle = facts_of()
     tweet_id = models.BigIntegerField()
     source_id = models.BigIntegerField()
     part = models.SmallIntegerField()

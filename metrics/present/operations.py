@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from redis.exceptions import RedisError
 from metrics import stream, telemetry
 from metrics.ingest import runner
 from metrics.models import Rejection, SetAsideEntry
+from metrics.stream import Group
 
 _DISK_SQL = Path(__file__).with_name("disk.sql").read_text()
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -26,9 +26,10 @@ Figures = TypeVar("Figures")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """How one shard's writer is doing."""
+    """How one of a shard's writers is doing."""
 
     number: int
+    group: Group
     backlog_events: int
     lag_seconds: float
     lease_ms: int | None
@@ -79,12 +80,11 @@ def read() -> Operations:
     )
 
 
-def shard(number: int) -> Shard:
-    """One shard's writer. Raises RedisError."""
-    waiting_us = stream.oldest_waiting_us(number)
-    lag = 0.0 if waiting_us is None else max(0.0, time.time() - waiting_us / 1_000_000)
-    left = int(stream.client().pttl(stream.lease(number).name))
-    return Shard(number, stream.backlog(number), lag, left if left > 0 else None, stream.holder(number))
+def shard(number: int, group: Group = Group.ROLLUPS) -> Shard:
+    """One of a shard's writers. Raises RedisError."""
+    left = int(stream.client().pttl(stream.lease(number, group).name))
+    backlog, lag = stream.backlog(number, group), stream.lag_seconds(number, group)
+    return Shard(number, group, backlog, lag, left if left > 0 else None, stream.holder(number, group))
 
 
 def _flow() -> Flow:
@@ -93,7 +93,7 @@ def _flow() -> Flow:
     kept: dict[str, Any] = stream.client().info("persistence")
     return Flow(
         events_per_second=telemetry.throughput(),
-        shards=tuple(map(shard, stream.shards())),
+        shards=tuple(shard(number, group) for number in stream.shards() for group in Group),
         sources_held=runner.held(),
         sources_waiting=len(runner.waiting(timezone.now())),
         beat_at=telemetry.last_beat_at(),

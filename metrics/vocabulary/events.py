@@ -38,7 +38,8 @@ def snowflake_at(instant: datetime, sequence: int = 0) -> int:
 
 
 # One accepted event as it travels through the stream: little-endian, no padding, ready for numpy.
-# `occurred_at` is in Unix microseconds; `person` is 0 where nobody was named; `type` indexes `engagements.TYPES`.
+# `occurred_at` is in Unix microseconds; `person` is 0 where nobody was named; `type` indexes `engagements.TYPES`;
+# `flags` is whether it was promoted, in the lowest bit, and above it the epoch of the key that `person` is hashed with.
 PACKED = struct.Struct("<qqq16sqiBB")
 PACKED_DTYPE = np.dtype(
     [
@@ -49,13 +50,14 @@ PACKED_DTYPE = np.dtype(
         ("person", "<i8"),
         ("count", "<i4"),
         ("type", "u1"),
-        ("promoted", "u1"),
+        ("flags", "u1"),
     ]
 )
+MAX_EPOCH = 127
 
 
 def unpack(payload: bytes) -> npt.NDArray[np.void]:
-    """The events of a stream entry as an array of PACKED_DTYPE.
+    """The events of a stream entry as an array of PACKED_DTYPE, in place.
 
     Raises ValueError when the payload is not a whole number of events or names a type that does not exist.
     """

@@ -33,6 +33,8 @@ class Event:
     seconds: int
     count: int = 1
     promoted: bool = False
+    person: int = 0
+    epoch: int = 0
 
     @property
     def occurred(self) -> int:
@@ -44,8 +46,9 @@ class Event:
 
     def packed(self, handle_id: int) -> bytes:
         key = hashlib.blake2b(str(self.key).encode(), digest_size=16).digest()
+        who, flags = self.person, self.epoch << 1 | self.promoted
         return PACKED.pack(
-            handle_id, self.tweet_id, self.occurred * 1_000_000, key, 0, self.count, self.code, self.promoted
+            handle_id, self.tweet_id, self.occurred * 1_000_000, key, who, self.count, self.code, flags
         )
 
 

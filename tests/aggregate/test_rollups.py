@@ -152,7 +152,7 @@ def test_it_numbers_commits_and_tells_what_changed(northwind: Handle) -> None:
 
 
 def test_its_writer_takes_over_what_a_dead_one_was_handed(northwind: Handle) -> None:
-    stream.open_group(SHARD)
+    stream.open_groups(SHARD)
     stream.append(SHARD, Event(1, 0, 0, 60).packed(northwind.pk))
     assert len(stream.read(SHARD, 10)) == 1  # handed out, never acknowledged
     assert stream.backlog(SHARD) == 1

@@ -56,7 +56,7 @@ def counted(handle: Handle, tweet_id: int = TWEET) -> dict[str, int]:
     """The Tweet's lifetime counts that are not zero, after everything that waits is applied and done."""
     webhook_chores.work()
     for shard in stream.shards():
-        stream.open_group(shard)
+        stream.open_groups(shard)
         writer = rollups.Writer(shard)
         while writer.step(1):
             pass

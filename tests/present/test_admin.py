@@ -236,7 +236,7 @@ class TestOperations:
     url = "/admin/operations/"
 
     def test_it_shows_how_everything_is_doing(self, root: Client, facts: Handle) -> None:
-        stream.open_group(0)
+        stream.open_groups(0)
         stream.append(0, packed(facts, timezone.now()))
         telemetry.observe_announcement([0, 0, 0], 40_000)
         telemetry.note_beat()
@@ -269,7 +269,7 @@ class TestOperations:
 
     def test_it_tells_events_a_second_from_the_beats_samples(self) -> None:
         assert telemetry.throughput() is None
-        key = stream._applied_key(0)
+        key = stream._done_key(0)
         now_ms = int(timezone.now().timestamp() * 1000)
         stream.client().rpush(telemetry.APPLIED_KEY, f"{now_ms - 10_000}:100", f"{now_ms - 100_000}:0")
         stream.client().set(key, 1100)
