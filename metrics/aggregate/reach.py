@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,13 +26,12 @@ from metrics.stream import Cargo, Group
 from metrics.vocabulary import events as vocabulary
 from metrics.vocabulary.engagements import CODE, TYPES
 from metrics.vocabulary.periods import EPOCH, Grain
-from metrics.vocabulary.sketches import Sketch
+from metrics.vocabulary.sketches import Sketch, hours_since
 
 log = structlog.get_logger(__name__)
 
 GATHER_SECONDS: Final = 2.0
 MOST_EVENTS: Final = 300_000
-HOURS_KEPT: Final = timedelta(days=7)
 _TRIM_SECONDS: Final = 2.0
 _ENTRIES_AT_ONCE: Final = 500
 _HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
@@ -113,11 +112,6 @@ class Writer:
 def keep(shard: int, entries: Iterable[stream.Entry]) -> None:
     """Put the people of the entries' events into their sketches; a repeat changes nothing. Raises DatabaseError."""
     add(shard, buckets(_events_of(entries), hours_since(timezone.now())))
-
-
-def hours_since(now: datetime) -> datetime:
-    """From when on sketches are kept by hour: midnight (UTC), seven days ago."""
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - HOURS_KEPT
 
 
 def _events_of(entries: Iterable[stream.Entry]) -> Batch:

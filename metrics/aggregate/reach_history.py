@@ -19,7 +19,7 @@ from metrics.aggregate.binary import Layout
 from metrics.aggregate.reach import Key
 from metrics.models import DroppedDay, EngagementEvent, ReachSketch
 from metrics.vocabulary.periods import Grain
-from metrics.vocabulary.sketches import Sketch, union
+from metrics.vocabulary.sketches import Sketch, hours_since, union
 
 _NAMED: Final = Layout(
     ("handle_id", "bigint"),
@@ -57,7 +57,7 @@ def rebuild(handle_id: int) -> int:
                 since = datetime.combine(day, time(), UTC)
                 of_day = mine.filter(start__gte=since, start__lt=since + timedelta(days=1))
                 of_day.exclude(grain=Grain.LIFETIME).delete()
-                found = reach.buckets(_named_events(handle_id, since), reach.hours_since(timezone.now()))
+                found = reach.buckets(_named_events(handle_id, since), hours_since(timezone.now()))
                 reach.write({key: sketch for key, sketch in found.items() if key.grain != Grain.LIFETIME})
         mine.filter(grain=Grain.LIFETIME).delete()
         reach.write(dict(_lifetimes(handle_id)))
@@ -90,7 +90,7 @@ def _lifetimes(handle_id: int) -> Iterator[tuple[Key, Sketch]]:
 
 def drop_old_hours() -> int:
     """Drop sketches by hour that are past their time; returns how many. Their days stay."""
-    gone, _ = ReachSketch.objects.filter(grain=Grain.HOUR, start__lt=reach.hours_since(timezone.now())).delete()
+    gone, _ = ReachSketch.objects.filter(grain=Grain.HOUR, start__lt=hours_since(timezone.now())).delete()
     return gone
 
 

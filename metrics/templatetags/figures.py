@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django import template
 
-from metrics.present import figures
+from metrics.present import figures, people
 from metrics.query.report import TweetRow
 from metrics.vocabulary.engagements import METRICS
 
@@ -23,6 +23,8 @@ for _format in (
     figures.direction,
 ):
     register.filter(_format.__name__, _format)
+register.filter("people", people.number)
+register.filter("people_interval", people.interval)
 
 
 @register.filter

@@ -14,6 +14,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -21,12 +22,17 @@ import numpy as np
 import numpy.typing as npt
 from datasketches import compact_theta_sketch, theta_union, update_theta_sketch
 
+from metrics.vocabulary import periods
+
 LG_K: Final = 12
 K: Final = 2**LG_K
 SEED: Final = 9001
 """With another K or seed, stored sketches can no longer be merged with new ones."""
 DEVIATIONS: Final = 2
 """How many standard deviations the bounds are away: two hold in at least 95 of 100 cases."""
+
+HOURS_KEPT: Final = timedelta(days=7)
+"""How long sketches are kept by hour; by UTC day they are kept for ever."""
 
 Hashes = npt.NDArray[np.uint64]
 _EVERY: Final = 2**63 - 1  # above every hash
@@ -142,6 +148,11 @@ class Sketch:
 
 
 NOBODY: Final = Sketch(_NOBODY)
+
+
+def hours_since(now: datetime) -> datetime:
+    """From when on sketches are kept by hour: midnight (UTC), seven days ago."""
+    return periods.floor(now, periods.DAY) - HOURS_KEPT
 
 
 def union(stored: Iterable[bytes]) -> Sketch:

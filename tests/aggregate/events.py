@@ -47,9 +47,7 @@ class Event:
     def packed(self, handle_id: int) -> bytes:
         key = hashlib.blake2b(str(self.key).encode(), digest_size=16).digest()
         who, flags = self.person, self.epoch << 1 | self.promoted
-        return PACKED.pack(
-            handle_id, self.tweet_id, self.occurred * 1_000_000, key, who, self.count, self.code, flags
-        )
+        return PACKED.pack(handle_id, self.tweet_id, self.occurred * 1_000_000, key, who, self.count, self.code, flags)
 
 
 _any_event = st.builds(

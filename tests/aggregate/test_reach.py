@@ -20,7 +20,7 @@ from metrics.models import Audience, DroppedDay, HandleRollup, ReachSketch, Stre
 from metrics.stream import Group
 from metrics.vocabulary.engagements import CODE, TYPES
 from metrics.vocabulary.periods import EPOCH, Grain
-from metrics.vocabulary.sketches import Sketch
+from metrics.vocabulary.sketches import Sketch, hours_since
 from tests.aggregate.events import NOW, Event, entries
 
 SHARD = 0
@@ -31,7 +31,9 @@ _named = st.builds(
     Event,
     key=st.integers(0, 10**6),
     tweet=st.integers(0, 2),
-    code=st.sampled_from([CODE[name] for name in ("impressions", "favorites", "unfavorites", "video_views", "url_clicks")]),
+    code=st.sampled_from(
+        [CODE[name] for name in ("impressions", "favorites", "unfavorites", "video_views", "url_clicks")]
+    ),
     seconds=st.integers(0, 3 * DAY),
     count=st.integers(1, 3),
     person=st.integers(0, 6),
@@ -118,7 +120,7 @@ def test_it_counts_the_impressions_that_name_a_person(northwind: Handle) -> None
 
 
 def test_it_keeps_hours_of_a_week_only(northwind: Handle) -> None:
-    since = reach.hours_since(timezone.now())
+    since = hours_since(timezone.now())
     week_ago = int((NOW - since).total_seconds())
     events = [Event(1, 9, 0, week_ago, person=1), Event(2, 9, 0, week_ago + 1, person=2)]
     reach.keep(SHARD, entries(northwind.pk, [events]))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metrics.vocabulary import sketches
-from metrics.vocabulary.sketches import K, NOBODY, Sketch, union
+from metrics.vocabulary.sketches import NOBODY, K, Sketch, union
 
 
 def people(seed: int, number: int, among: int = 2**40) -> list[int]:
