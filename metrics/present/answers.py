@@ -3,56 +3,43 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from ninja import Schema
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from metrics.present.reach_answers import AudienceOut, PeopleOut
+from metrics.present.shapes import NAME, WHEN, PeriodOut, Text, text_param
 from metrics.query.params import Compare, Range, Reading
 from metrics.query.story import Span
 from metrics.query.tweets import SORTS
 from metrics.vocabulary.engagements import METRICS
 from metrics.vocabulary.periods import DisplayGrain
 
-Text = str | SkipJsonSchema[None]
-_WHEN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2})?)?$"
-_NAME = r"^@?[A-Za-z0-9_][A-Za-z0-9_.-]*$"
-
-
-def _text(description: str, example: str, **schema: Any) -> Any:
-    """An optional text parameter. Its values are checked by `metrics.query`, whose refusals say what to give."""
-
-    def shown(made: dict[str, Any]) -> None:
-        made.pop("default", None)
-        made.update(schema, examples=[example])
-
-    return Field(default=None, description=description, json_schema_extra=shown)
-
 
 class Stretch(Schema):
     """Parameters that choose a period, its grain and its time zone."""
 
-    since: Text = _text(
-        "Start of a custom period: a date or time in the zone, or a time with an offset.", "2026-03-01", pattern=_WHEN
+    since: Text = text_param(
+        "Start of a custom period: a date or time in the zone, or a time with an offset.", "2026-03-01", pattern=WHEN
     )
-    until: Text = _text(
-        "End of a custom period, itself no longer counted; now when absent.", "2026-03-08T12:00", pattern=_WHEN
+    until: Text = text_param(
+        "End of a custom period, itself no longer counted; now when absent.", "2026-03-08T12:00", pattern=WHEN
     )
-    grain: Text = _text(
+    grain: Text = text_param(
         "Length of the series' buckets; chosen from the period when absent.", "hour", enum=[*DisplayGrain]
     )
-    zone: Text = _text("Time zone of dates and buckets; the handle's when absent.", "Europe/Copenhagen")
+    zone: Text = text_param("Time zone of dates and buckets; the handle's when absent.", "Europe/Copenhagen")
 
 
 class ReportParams(Stretch):
     """Parameters of a handle's report and of its Tweets."""
 
-    range: Text = _text(
+    range: Text = text_param(
         "A rolling range that ends with the running bucket, or custom; 28h when absent.", "7d", enum=[*Range]
     )
-    compare: Text = _text("What the period is compared with; previous when absent.", "weekdays", enum=[*Compare])
-    reading: Text = _text(
+    compare: Text = text_param("What the period is compared with; previous when absent.", "weekdays", enum=[*Compare])
+    reading: Text = text_param(
         "activity (default): what happened in the period, whatever the Tweet. "
         "tweets: all that ever happened to the Tweets created in it.",
         "activity",
@@ -63,8 +50,8 @@ class ReportParams(Stretch):
 class TweetsParams(ReportParams):
     """Parameters of a list of Tweets."""
 
-    sort: Text = _text("Order: rate (default), or one of these.", "engagements", enum=[*SORTS, *METRICS])
-    order: Text = _text("desc (default): the largest first; asc: the smallest.", "desc", enum=["desc", "asc"])
+    sort: Text = text_param("Order: rate (default), or one of these.", "engagements", enum=[*SORTS, *METRICS])
+    order: Text = text_param("desc (default): the largest first; asc: the smallest.", "desc", enum=["desc", "asc"])
     limit: int = Field(25, ge=1, le=100, description="How many Tweets to answer at most.")
     offset: int = Field(
         0, ge=0, le=1_000_000, description="How many Tweets to pass over: `next_offset` of the last answer."
@@ -74,9 +61,9 @@ class TweetsParams(ReportParams):
 class SeriesParams(Stretch):
     """Parameters of a Tweet's series."""
 
-    range: Text = _text("Which part of the Tweet's life; all of it when absent.", "24h", enum=[*Span])
-    handle: Text = _text(
-        "The Tweet's handle, needed only when several of yours hold this id.", "northwind", pattern=_NAME
+    range: Text = text_param("Which part of the Tweet's life; all of it when absent.", "24h", enum=[*Span])
+    handle: Text = text_param(
+        "The Tweet's handle, needed only when several of yours hold this id.", "northwind", pattern=NAME
     )
 
 
@@ -107,13 +94,6 @@ class HandlesOut(Schema):
     """All handles that you may read."""
 
     handles: list[HandleOut]
-
-
-class PeriodOut(Schema):
-    """A stretch of time [since, until)."""
-
-    since: datetime
-    until: datetime
 
 
 class ComparisonOut(PeriodOut):
@@ -173,6 +153,10 @@ class ReportOut(Schema):
     previous_engagement_rate: float | None
     metrics: dict[str, ValueOut]
     types: list[TypeOut]
+    reach: PeopleOut | None = Field(
+        description="People whom the handle's Tweets reached in the period; by reading tweets, whom the Tweets created "
+        "in it reached in their life, or null where those are more than 500."
+    )
     series: SeriesOut
 
 
@@ -198,6 +182,7 @@ class RankedTweetOut(TweetOut):
     times_usual: float | None = Field(
         description="Its engagements against the handle's median Tweet at the same age; null where that is unknown."
     )
+    reach: AudienceOut = Field(description="People, over the Tweet's life.")
 
 
 class TweetsOut(Schema):
@@ -221,5 +206,6 @@ class TweetSeriesOut(Schema):
     as_of: datetime
     lifetime: dict[str, int] = Field(description="Each metric over the Tweet's life.")
     types: list[TypeOut] = Field(description="Over the Tweet's life.")
+    reach: AudienceOut = Field(description="People, over the Tweet's life.")
     series: SeriesOut
     cumulative: dict[str, list[int]] = Field(description="Each metric from the first event to each bucket's end.")

@@ -15,23 +15,22 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import numpy as np
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI, Path, Query, Router
 from ninja.errors import AuthenticationError, ValidationError
-from ninja.security import HttpBearer, SessionAuth
+from ninja.security import SessionAuth
 
-from accounts.credentials import MISSING, Credential, CredentialCache, bearer, load_credential
-from accounts.models import Handle, User
 from metrics.models import Tweet
-from metrics.present import answers, door_docs, protocol_docs, webhook_docs
+from metrics.present import answers, door_docs, protocol_docs, reach_api, webhook_docs
+from metrics.present.callers import RefusedError, TokenAuth, handle_of, readable, tweet_of
 from metrics.present.columns import PROMOTABLE, all_metrics, by_type
+from metrics.present.reach_answers import told_audience, told_people
 from metrics.query import params, report, series, story
+from metrics.query.audience import Reached
 from metrics.query.params import ParamError
 from metrics.vocabulary.engagements import CODE, METRICS, PROMOTED, Counts
-from metrics.vocabulary.events import MAX_TWEET_ID
 from metrics.vocabulary.periods import Period
 
 MAX_BUCKETS = 45_000
@@ -40,36 +39,6 @@ Figures of your handles' Tweets, the same as on the pages and in the CSV files, 
 in. Ids are 64-bit numbers and stand as text. Times carry an offset; periods are half open: `since` counts, `until`
 does not. A handle that you may not see answers 404, like one that does not exist.
 """
-_credentials = CredentialCache()
-
-
-class RefusedError(Exception):
-    """A request is refused with this status; `error` is a word for programs, `detail` a sentence for people."""
-
-    def __init__(self, status: HTTPStatus, error: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.error, self.detail = status, error, detail
-
-
-class TokenAuth(HttpBearer):
-    """A token made on the team's page, sent as `Authorization: Bearer …`; it needs the scope `read`."""
-
-    def __call__(self, request: HttpRequest) -> Credential | None:
-        """The credential; None without the header, so that a session may answer; refuses a header that is no good."""
-        header = request.headers.get(self.header)
-        return None if header is None else self.authenticate(request, bearer(header) or "")
-
-    def authenticate(self, request: HttpRequest, token: str) -> Credential:
-        """What the token opens; raises RefusedError."""
-        credential = _credentials.get(token)
-        if credential is MISSING:
-            credential = load_credential(token)
-            _credentials.put(token, credential)
-        if credential is None:
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, "bad_token", "The token is unknown, expired or revoked.")
-        if "read" not in credential.scopes:
-            raise RefusedError(HTTPStatus.FORBIDDEN, "wrong_scope", "The token lacks the scope “read”.")
-        return credential
 
 
 class DocumentedApi(NinjaAPI):
@@ -114,7 +83,7 @@ TweetId = Annotated[
 )
 def list_handles(request: HttpRequest) -> dict[str, Any]:
     """All handles that you may read."""
-    return {"handles": list(_readable(request))}
+    return {"handles": list(readable(request))}
 
 
 @router.get(
@@ -144,6 +113,7 @@ def read_report(request: HttpRequest, username: Username, given: Query[answers.R
         "previous_engagement_rate": found.previous_engagement_rate,
         "metrics": _values(found),
         "types": [asdict(row) for row in by_type(found.totals)],
+        "reach": (reach := report.reach(query)) and told_people(reach),
         "series": _series(found.series, query),
     }
 
@@ -161,13 +131,14 @@ def list_tweets(request: HttpRequest, username: Username, given: Query[answers.T
     if order not in {"desc", "asc"}:
         raise ParamError("order", f"“{order[:40]}” is not known; use desc or asc.")
     rows = report.top_tweets(query, sort, given.limit + 1, given.offset, descending=order == "desc")
-    more = len(rows) > given.limit
+    more, rows = len(rows) > given.limit, rows[: given.limit]
+    reach = report.reach_of_each([row.tweet for row in rows], query.now)
     return {
         "handle": query.handle.username,
         "reading": query.reading,
         "period": _period(query.period, query),
         "sort": sort,
-        "tweets": [_ranked(row, query) for row in rows[: given.limit]],
+        "tweets": [_ranked(row, found, query) for row, found in zip(rows, reach, strict=True)],
         "next_offset": given.offset + given.limit if more else None,
     }
 
@@ -180,7 +151,7 @@ def list_tweets(request: HttpRequest, username: Username, given: Query[answers.T
 )
 def read_tweet_series(request: HttpRequest, tweet_id: TweetId, given: Query[answers.SeriesParams]) -> dict[str, Any]:
     """A Tweet's counts by bucket of its life or of a period, and what they add up to."""
-    tweet = _tweet(request, int(tweet_id), given.handle)
+    tweet = tweet_of(request, int(tweet_id), given.handle)
     query = story.parse_tweet(_given(given), tweet, datetime.now(UTC), MAX_BUCKETS)
     handle_id, number = query.handle.pk, tweet.tweet_id
     with series.snapshot():
@@ -195,41 +166,14 @@ def read_tweet_series(request: HttpRequest, tweet_id: TweetId, given: Query[answ
         "as_of": _local(query.now, query),
         "lifetime": all_metrics(lifetime),
         "types": [asdict(row) for row in by_type(lifetime)],
+        "reach": told_audience(report.reach_of_each([tweet], query.now)[0]),
         "series": _series(found, query),
         "cumulative": _lists(before + found.counts.cumsum(axis=0)),
     }
 
 
-def _readable(request: HttpRequest) -> QuerySet[Handle]:
-    """The handles that the caller may read."""
-    caller: Credential | User = request.auth  # type: ignore[attr-defined]  # put there by ninja
-    if isinstance(caller, Credential):
-        return Handle.objects.filter(pk__in=caller.handles.values())
-    return Handle.objects.visible_to(caller)
-
-
-def _handle(request: HttpRequest, username: str) -> Handle:
-    name = username.removeprefix("@")
-    # PostgreSQL holds no text with a NUL, and psycopg refuses to ask for one.
-    handle = None if "\x00" in name else _readable(request).filter(username__iexact=name).first()
-    if handle is None:
-        raise Http404("No such handle.")
-    return handle
-
-
 def _query(request: HttpRequest, username: str, given: answers.ReportParams) -> params.ReportQuery:
-    return params.parse(_given(given), _handle(request, username), datetime.now(UTC), MAX_BUCKETS)
-
-
-def _tweet(request: HttpRequest, tweet_id: int, username: str | None) -> Tweet:
-    handles = [_handle(request, username)] if username else list(_readable(request))
-    found = Tweet.objects.select_related("handle").filter(handle__in=handles, tweet_id=min(tweet_id, MAX_TWEET_ID))
-    tweets = list(found[:2])
-    if len(tweets) > 1:
-        raise ParamError("handle", "several of your handles hold this Tweet; name one of them.")
-    if not tweets:
-        raise Http404("No such Tweet.")
-    return tweets[0]
+    return params.parse(_given(given), handle_of(request, username), datetime.now(UTC), MAX_BUCKETS)
 
 
 def _given(given: answers.Stretch) -> dict[str, str]:
@@ -296,13 +240,14 @@ def _told(tweet: Tweet, query: Asked) -> dict[str, Any]:
     }
 
 
-def _ranked(row: report.TweetRow, query: params.ReportQuery) -> dict[str, Any]:
+def _ranked(row: report.TweetRow, reach: Reached, query: params.ReportQuery) -> dict[str, Any]:
     return _told(row.tweet, query) | {
         "totals": all_metrics(row.totals),
         "lifetime": all_metrics(row.lifetime),
         "engagement_rate": row.engagement_rate,
         "rate_per_minute": row.rate_per_minute,
         "times_usual": row.times_usual,
+        "reach": told_audience(reach),
     }
 
 
@@ -341,7 +286,8 @@ def _unfit_parameter(request: HttpRequest, error: ValidationError) -> HttpRespon
     return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "bad_parameter", f"{field}: {first['msg']}.", field)
 
 
-api.add_router("/v1", router)
+for each in (router, reach_api.router):
+    api.add_router("/v1", each)
 
 
 @require_safe

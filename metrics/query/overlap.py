@@ -1,6 +1,7 @@
 """How audiences lie over each other: who is shared, what each Tweet added, how reach grew, who came back.
 
-Only people of one epoch (key) can be matched. Where a set holds people of several, the newest epoch is told.
+Only people of one epoch (key) can be matched. Where a set holds people of several, the newest epoch is told. Of a set
+in which nobody was named, though something was shown, nothing is known: it shares an unreported number.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from accounts.models import Handle
-from metrics.models import Audience
-from metrics.query.audience import Member, People, Reach, Span, fetch, people, whole
+from metrics.models import Audience, HandleRollup
+from metrics.query.audience import UNREPORTED, Member, People, Reach, Span, fetch, people, reached, whole
 from metrics.vocabulary import periods, sketches
 from metrics.vocabulary.periods import EPOCH, Grain, Period, Piece
 from metrics.vocabulary.sketches import NOBODY, Sketch, hours_since
@@ -56,7 +57,7 @@ class Point(NamedTuple):
 class Week(NamedTuple):
     """A handle's week (UTC, from Monday): its people, and which of them were among those of the four weeks before.
 
-    Where nobody can be matched, because the key changed between, `new` and `returning` are None.
+    Where nobody can be matched, because the key changed between or nobody was named, `new` and `returning` are None.
     """
 
     period: Period
@@ -68,11 +69,18 @@ class Week(NamedTuple):
 def overlap(sets: Sequence[Sequence[Member]], asked: Span, audience: Audience = Audience.SEEN) -> Overlap:
     """Compare the sets."""
     held, is_partial = _of_newest_epoch(people(sets, asked, audience))
+    known = _known(held, sets, asked, audience)
     pairs = combinations(range(len(held)), 2)
-    shared = {(one, other): Reach.of((held[one] & held[other]).estimate) for one, other in pairs}
+    can_match = list(map(_can_match, held, known))
+    shared = {
+        (one, other): Reach.of((held[one] & held[other]).estimate)
+        if can_match[one] and can_match[other]
+        else UNREPORTED
+        for one, other in pairs
+    }
     largest = sketches.combinations(held, MOST_COMBINATIONS)
     return Overlap(
-        tuple(Reach.of(sketch.estimate) for sketch in held),
+        tuple(known),
         shared,
         tuple((members, Reach.of(sketch.estimate)) for members, sketch in largest),
         is_partial,
@@ -82,11 +90,30 @@ def overlap(sets: Sequence[Sequence[Member]], asked: Span, audience: Audience = 
 def growth(sets: Sequence[Sequence[Member]], asked: Span, audience: Audience = Audience.SEEN) -> list[Step]:
     """What each set added to those before it, in the order given."""
     held, _ = _of_newest_epoch(people(sets, asked, audience))
-    total, steps = NOBODY, []
-    for place, sketch in enumerate(held):
+    known = _known(held, sets, asked, audience)
+    total, steps, is_known = NOBODY, [], False
+    for place, (sketch, reach) in enumerate(zip(held, known, strict=True)):
         new, total = sketch - total, total | sketch
-        steps.append(Step(place, *(Reach.of(each.estimate) for each in (sketch, new, total))))
+        can_match = _can_match(sketch, reach)
+        is_known = is_known or can_match
+        added = Reach.of(new.estimate) if can_match else UNREPORTED
+        steps.append(Step(place, reach, added, Reach.of(total.estimate) if is_known else UNREPORTED))
     return steps
+
+
+def _known(held: Sequence[Sketch], sets: Sequence[Sequence[Member]], asked: Span, audience: Audience) -> list[Reach]:
+    """The people of each set; of those where nobody was found, what is known instead."""
+    known = [Reach.of(sketch.estimate) for sketch in held]
+    empty = [place for place, sketch in enumerate(held) if sketch.is_empty]
+    found = reached([sets[place] for place in empty], asked) if empty else []
+    for place, each in zip(empty, found, strict=True):
+        known[place] = each.seen if audience is Audience.SEEN else each.engaged
+    return known
+
+
+def _can_match(sketch: Sketch, reach: Reach) -> bool:
+    """Whether the people of a set are held, or there were none: neither reported alone nor of an older key."""
+    return not sketch.is_empty or reach.people == 0
 
 
 def curve(tweet: Member, now: datetime, audience: Audience = Audience.SEEN) -> list[Point]:
@@ -115,10 +142,18 @@ def weeks(handle: Handle, now: datetime, number: int = 12) -> list[Week]:
     for start, held in _by_start([whole(handle)], asked, Audience.SEEN, Grain.DAY).items():
         place = (start - first) // periods.WEEK
         by_week[place] = _joined(by_week[place], held)
-    return [
-        _week(Period(first + place * periods.WEEK, first + (place + 1) * periods.WEEK), by_week, place)
-        for place in range(WEEKS_BEFORE, number + WEEKS_BEFORE)
-    ]
+    unnamed = _shown_in(handle, first) - by_week.keys()
+    found = []
+    for place in range(WEEKS_BEFORE, number + WEEKS_BEFORE):
+        period = Period(first + place * periods.WEEK, first + (place + 1) * periods.WEEK)
+        found.append(Week(period, UNREPORTED, None, None) if place in unnamed else _week(period, by_week, place))
+    return found
+
+
+def _shown_in(handle: Handle, first: datetime) -> set[int]:
+    """In which weeks from the first on anything was shown."""
+    days = HandleRollup.objects.filter(handle=handle, grain=Grain.DAY, start__gte=first, impressions__gt=0)
+    return {(start - first) // periods.WEEK for start in days.values_list("start", flat=True)}
 
 
 def _week(period: Period, by_week: Mapping[int, People], place: int) -> Week:

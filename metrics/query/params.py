@@ -120,7 +120,7 @@ def parse(params: Mapping[str, str], handle: Handle, now: datetime, max_buckets:
     reading = choice("reading", given.get("reading"), Reading, Reading.ACTIVITY)
     wanted = choice("grain", given.get("grain"), DisplayGrain, None)
     if chosen is Range.CUSTOM:
-        requested = _custom_period(given, zone, now)
+        requested = custom_period(given, zone, now)
         grain = fitting_grain(requested, wanted, now)
     else:
         length, grains = ROLLING[chosen]
@@ -199,8 +199,11 @@ def choice(field: str, text: str | None, choices: type[Choice], default: Default
 
 
 def parse_zone(text: str | None, handle: Handle) -> ZoneInfo:
-    if text is None:
-        return handle.zone
+    return handle.zone if text is None else zone_named(text)
+
+
+def zone_named(text: str) -> ZoneInfo:
+    """The time zone of this name. Raises ParamError."""
     # Only names from the database: ZoneInfo itself would also open other files below its directory.
     if text not in zoneinfo.available_timezones():
         raise ParamError("zone", f"“{text[:40]}” is not a time zone; use a name such as Europe/Copenhagen.")
@@ -213,7 +216,8 @@ def _offered(chosen: Range, wanted: DisplayGrain | None, grains: tuple[DisplayGr
     return wanted or grains[0]
 
 
-def _custom_period(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Period:
+def custom_period(given: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Period:
+    """The period from `since` to `until`, or to now. Raises ParamError."""
     if "since" not in given:
         raise ParamError("since", "a custom range needs its start, such as 2026-03-01 or 2026-03-01T14:00.")
     since = _instant("since", given["since"], zone)

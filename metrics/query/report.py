@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from metrics.models import HandleFeed, Tweet
-from metrics.query import series
+from metrics.query import audience, series
 from metrics.query.cards import HandleCard, MovingTweet, handle_cards
 from metrics.query.params import Reading
 from metrics.query.story import TweetQuery, TweetReport, parse_tweet, tweet_report
@@ -15,8 +15,12 @@ from metrics.query.tweets import TweetRow, search_tweets, top_tweets
 from metrics.vocabulary.engagements import METRICS, engagement_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from django.db.models import QuerySet
+
+    from metrics.query.audience import Reached
     from metrics.query.params import ReportQuery
     from metrics.query.series import Series
     from metrics.vocabulary.engagements import Counts
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 # Nothing received for so long makes a handle quiet.
 QUIET_AFTER = timedelta(minutes=1)
+# Of more Tweets that were created in a period, no reach is told.
+MOST_TWEETS = 500
 
 __all__ = [
     "HandleCard",
@@ -34,6 +40,8 @@ __all__ = [
     "TweetRow",
     "handle_cards",
     "parse_tweet",
+    "reach",
+    "reach_of_each",
     "report",
     "search_tweets",
     "top_tweets",
@@ -117,11 +125,29 @@ def totals(query: ReportQuery) -> Counts:
     return read(query.handle.pk, query.period)
 
 
+def reach(query: ReportQuery) -> Reached | None:
+    """The people whom the handle reached in the period; or the Tweets created in it, in their life, unless too many."""
+    if query.reading is Reading.ACTIVITY:
+        return audience.reached([[audience.whole(query.handle)]], audience.span(query.period, query.now))[0]
+    tweets = list(_created(query.handle.pk, query.period)[: MOST_TWEETS + 1])
+    if len(tweets) > MOST_TWEETS:
+        return None
+    return audience.reached([[audience.member(tweet) for tweet in tweets]], audience.span(None, query.now))[0]
+
+
+def reach_of_each(tweets: Sequence[Tweet], now: datetime) -> list[Reached]:
+    """The people of each Tweet over its life."""
+    return audience.reached([[audience.member(tweet)] for tweet in tweets], audience.span(None, now))
+
+
 def _quiet_since(feed: HandleFeed | None, now: datetime) -> datetime | None:
     last = feed.last_received_at if feed else None
     return last if last and now - last >= QUIET_AFTER else None
 
 
 def _published(handle_id: int, period: Period) -> int:
-    within = Tweet.objects.filter(handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until)
-    return within.count()
+    return _created(handle_id, period).count()
+
+
+def _created(handle_id: int, period: Period) -> QuerySet[Tweet]:
+    return Tweet.objects.filter(handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until)

@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.credentials import issue_token
 from accounts.models import Handle, Scope
 from metrics.ingest.validation import Reason
-from metrics.present import api
+from metrics.present import callers, reach_answers
 from metrics.present.answers import ReportParams, SeriesParams, TweetsParams
 from metrics.query.params import MAX_BUCKETS
 from metrics.vocabulary.engagements import METRICS
@@ -33,10 +33,10 @@ PATHS = ("/api/v1/handles/northwind/report", "/api/v1/handles/northwind/tweets")
 @pytest.fixture(autouse=True)
 def nothing_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins with an empty cache of token checks."""
-    monkeypatch.setattr(api, "_credentials", api.CredentialCache())
+    monkeypatch.setattr(callers, "_credentials", callers.CredentialCache())
 
 
-def ask(client: Client, secret: str, path: str, **given: str | int) -> Response:
+def ask(client: Client, secret: str, path: str, **given: str | int | list[str]) -> Response:
     return client.get(path, given, headers={"Authorization": f"Bearer {secret}"})
 
 
@@ -233,6 +233,10 @@ def test_it_documents_the_api_the_ingest_door_and_the_protocols(client: Client) 
         "/api/v1/handles/{username}/report",
         "/api/v1/handles/{username}/tweets",
         "/api/v1/tweets/{tweet_id}/series",
+        "/api/v1/reach",
+        "/api/v1/overlap",
+        "/api/v1/growth",
+        "/api/v1/handles/{username}/weeks",
         "/api/v1/events",
         "/api/v1/snapshots",
         "/api/v1/receipts/{receipt}",
@@ -263,6 +267,10 @@ def test_it_documents_every_parameter(client: Client) -> None:
         ("read_report", ReportParams),
         ("list_tweets", TweetsParams),
         ("read_tweet_series", SeriesParams),
+        ("read_reach", reach_answers.ReachParams),
+        ("read_overlap", reach_answers.OverlapParams),
+        ("read_growth", reach_answers.GrowthParams),
+        ("read_weeks", reach_answers.WeeksParams),
     ):
         told = {each["name"]: each for each in found[name]["parameters"]}
         assert set(given.model_fields) <= set(told)
