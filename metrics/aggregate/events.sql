@@ -33,11 +33,12 @@ handle_buckets AS (
     SELECT handle_id, promoted, grain, start, {totals} FROM buckets GROUP BY 1, 2, 3, 4
 ),
 stubs AS (
-    SELECT DISTINCT handle_id, tweet_id FROM minutes
-    WHERE NOT EXISTS (
-        SELECT FROM metrics_tweet known
-        WHERE known.handle_id = minutes.handle_id AND known.tweet_id = minutes.tweet_id
-    )
+    SELECT handle_id, tweet_id FROM minutes
+    EXCEPT
+    -- All known ones at once: see `created` in snapshots.sql.
+    SELECT handle_id, tweet_id FROM metrics_tweet
+    WHERE handle_id = ANY (ARRAY(SELECT DISTINCT handle_id FROM minutes))
+      AND tweet_id = ANY (ARRAY(SELECT DISTINCT tweet_id FROM minutes))
 ),
 beats AS (
     SELECT handle_id, max(last_event_at) AS last_event_at, max(last_received_at) AS last_received_at,

@@ -33,7 +33,7 @@ DTYPE = arrivals.dtype_of(vocabulary.SNAPSHOT_DTYPE)
 # A snapshot costs about as much as so many events.
 WEIGHT = 5
 _TWEETS = Layout(("place", "integer"), ("handle_id", "bigint"), ("tweet_id", "bigint"))
-_CREATED = Layout(("place", "integer"), ("created_at", "instant"))
+_CREATED = Layout(("handle_id", "bigint"), ("tweet_id", "bigint"), ("created_at", "instant"))
 _TOTALS = Layout(("place", "integer"), ("promoted", "boolean"), ("counts", "types"))
 _WORD_FIELDS = tuple((name, "vector") for name in ("counts", "as_of", "low", "low_as_of", "ahead"))
 _WORDS_READ = Layout(("place", "integer"), ("source_id", "bigint"), ("part", "smallint"), *_WORD_FIELDS)
@@ -98,10 +98,12 @@ class _Hand:
         cursor.execute(sql["tweets_table"])
         _TWEETS.copy_in(cursor, "tweets_at_hand", self.tweets)
         self.created_at = _created_at(self.tweets["tweet_id"])
-        created = _CREATED.copy_out(cursor, sql["created"])
-        self.created_at[created["place"]] = created["created_at"]
         self.is_stub = np.ones(len(self.tweets), dtype=bool)
-        self.is_stub[created["place"]] = False
+        places = {(handle_id, tweet_id): place for place, handle_id, tweet_id in self.tweets.tolist()}
+        for handle_id, tweet_id, created_at in _CREATED.copy_out(cursor, sql["created"]).tolist():
+            # Two handles may each have a Tweet of the other one's id.
+            if (place := places.get((handle_id, tweet_id))) is not None:
+                self.created_at[place], self.is_stub[place] = created_at, False
         totals = np.zeros((len(self.tweets), 2, N_TYPES), dtype=np.int64)
         known = _TOTALS.copy_out(cursor, sql["totals"])
         totals[known["place"], known["promoted"]] = known["counts"]

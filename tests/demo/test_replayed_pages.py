@@ -91,7 +91,7 @@ def check_curve(replayed: Replayed, cascade: Cascade, html: str) -> None:
     page = embedded(html, "page-data")
     sums = replayed.in_file(cascade, page["edges"][1:])
     (curve,) = [
-        trace for trace in embedded(html, "figures")["clock"]["data"] if trace["meta"]["metric"] == "engagements"
+        trace for trace in embedded(html, "figures")["clock"]["data"] if trace["meta"].get("metric") == "engagements"
     ]
     assert curve["y"] == sums
     assert curve["x"] == [min(edge * 1000, page["served_at"]) for edge in page["edges"][1:]]
