@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from metrics.query.audience import Reached
 from metrics.vocabulary.engagements import (
     CODE,
     ENGAGEMENT_RATE_DEFINITION,
@@ -45,6 +46,19 @@ _TWEET = {
     "link": "The link that it carries.",
     "tags": "Its tags, separated by spaces.",
 }
+# A Tweet's people over its whole life, by `metrics.query.audience`.
+PEOPLE: Mapping[str, str] = {
+    "reach": "People who saw the Tweet in its life; empty where only bounds, or nothing, is known.",
+    "reach_low": "At least so many (95 %); the same as reach where it is exact.",
+    "reach_high": "At most so many (95 %); empty where no upper bound is known.",
+    "reach_basis": "exact, estimated, bounds, reported (by another system) or unreported (no source names people).",
+    "engaged_people": "People who engaged with the Tweet in its life: anything but an undo; empty as reach is.",
+    "engaged_people_low": "At least so many (95 %).",
+    "engaged_people_high": "At most so many (95 %).",
+    "engaged_people_basis": "As reach_basis.",
+    "frequency": "Impressions with a person, for each person who saw it; empty where that is unknown.",
+    "coverage": "The share of its impressions that named a person; empty where nothing was shown.",
+}
 
 
 def _prefixed(prefix: str, of: str) -> dict[str, str]:
@@ -57,6 +71,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         **_TWEET,
         **_prefixed("period", "In the period."),
         **_prefixed("lifetime", "Over the Tweet's whole life."),
+        **PEOPLE,
     },
     "series": {**_BUCKET, **MEASURES},
     "breakdown": {
@@ -102,6 +117,15 @@ def measures(counts: Counts) -> list[Cell]:
         *[each[code] for code in _OTHERS],
         *[promoted[code] for code in _PROMOTABLE],
     ]
+
+
+def people(found: Reached) -> list[Cell]:
+    """The values of `PEOPLE`."""
+    return [
+        cell
+        for reach in (found.seen, found.engaged)
+        for cell in (reach.people, reach.low, reach.high, reach.basis.value)
+    ] + [None if ratio is None else round(ratio, 6) for ratio in (found.frequency, found.coverage)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Handle
 from metrics.models import FileImport, ImportProblem, Tweet
 from metrics.present.account_days import account_day_rows
-from metrics.present.columns import COLUMNS, Cell, by_type, measures
+from metrics.present.columns import COLUMNS, Cell, by_type, measures, people
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
 from metrics.query.story import TweetQuery
@@ -135,10 +135,12 @@ def tweet_rows(query: ReportQuery) -> Iterator[Row]:
             ids = [tweet.tweet_id for tweet in some]
             totals = series.tweet_totals(query.handle.pk, ids, query.period)
             lifetimes = series.tweet_lifetimes(query.handle.pk, ids)
-        for tweet in some:
-            counts = totals[tweet.tweet_id]
-            if query.reading is Reading.TWEETS or counts.any():
-                yield [*_told(tweet, query.zone), *measures(counts), *measures(lifetimes[tweet.tweet_id])]
+            listed = [each for each in some if query.reading is Reading.TWEETS or totals[each.tweet_id].any()]
+            reach = report.reach_of_each(listed, query.now)
+        for tweet, found in zip(listed, reach, strict=True):
+            number = tweet.tweet_id
+            counts = [*measures(totals[number]), *measures(lifetimes[number])]
+            yield [*_told(tweet, query.zone), *counts, *people(found)]
         if len(some) < TWEETS_A_PIECE:
             return
         before = ids[-1] - 1

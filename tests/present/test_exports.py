@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from accounts.models import Handle
 from metrics.present import exports
-from metrics.present.columns import COLUMNS
+from metrics.present.columns import COLUMNS, PEOPLE
 from metrics.query.params import parse
 from metrics.query.report import report, top_tweets
 from metrics.vocabulary.engagements import METRICS, NAMES
+from tests.crowds import crowd, happen, tweet_of
 from tests.ledger import Event, a_tweet, added_up, record
 from tests.query.strategies import EVENTS, NOW, TWEETS, ZONES
 from tests.query.test_series import UndoError, on_random_events
@@ -136,6 +137,17 @@ def test_it_lists_every_tweet_once_in_pieces(
     assert [int(row["tweet_id"]) for row in created] == numbers
     ranked = top_tweets(parse(STRETCH, northwind, datetime.now(UTC)), "created_at")
     assert [row.tweet.tweet_id for row in ranked] == numbers[:8]
+
+
+def test_it_tells_how_many_people_each_tweet_reached(browser: Client, northwind: Handle) -> None:
+    happen(northwind, *crowd(0, range(1, 5), liked=[1, 2], unnamed=16), *crowd(1, [], unnamed=5))
+    for number in range(2):
+        tweet_of(northwind, number)
+    _, (unknown, known) = download(browser, "tweets.csv", range="7d", reading="tweets")
+    reached, engaged = [known[name] for name in PEOPLE][:4], [known[name] for name in PEOPLE][4:8]
+    assert (reached, engaged) == (["4", "4", "4", "exact"], ["2", "2", "2", "exact"])
+    assert (known["frequency"], known["coverage"]) == ("1.0", "0.2")
+    assert [unknown[name] for name in PEOPLE] == ["", "", "", "unreported", "0", "0", "0", "exact", "", "0.0"]
 
 
 def test_it_keeps_formulas_from_running(browser: Client, northwind: Handle) -> None:

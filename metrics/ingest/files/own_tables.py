@@ -28,6 +28,8 @@ _PROMOTED_NAMES = tuple(f"promoted_{name}" for name in _PROMOTABLE)
 _GAINED = tuple(kind for kind in TYPES if kind.undoes is None)
 _APART = [CODE[kind.name] for kind in _GAINED if kind.promotable]
 _TOGETHER = [CODE[kind.name] for kind in _GAINED if not kind.promotable]
+_COUNTED_PEOPLE = tuple(f"{of}{end}" for of in ("reach", "engaged_people") for end in ("", "_low", "_high", "_basis"))
+_PEOPLE = (*_COUNTED_PEOPLE, "frequency", "coverage")
 _NAMED = re.compile(r"^(.+)_(?:tweets|series|breakdown|tweet_(\d{1,19}))_\d{8}_\d{8}\b")
 _TOLERANCE_US = round(CLOCK_TOLERANCE.total_seconds() * 1e6)
 _IN_SPREADSHEETS = "=+-@\t\r\n"
@@ -123,6 +125,7 @@ class OwnTweets(OwnTable):
         "link": "its link",
         "tags": "its tags",
         **{f"period_{name}": "not counted: part of the lifetime" for name in (*NAMES, *_PROMOTED_NAMES)},
+        **dict.fromkeys(_PEOPLE, "not counted: a number of people does not say who they are"),
     }
 
     @classmethod

@@ -15,12 +15,14 @@ from django.utils import timezone
 
 from accounts.models import Handle
 from metrics import stream
+from metrics.ingest.files.formats import Glimpse
+from metrics.ingest.files.own_tables import OwnTweets
 from metrics.ingest.intake import Delivery, take
 from metrics.ingest.sources import known
 from metrics.ingest.tweets import IncomingTweet
 from metrics.ingest.validation import IncomingEvent
 from metrics.models import DroppedDay, EngagementEvent, ImportState, TweetRollup
-from metrics.present.columns import COLUMNS
+from metrics.present.columns import COLUMNS, PEOPLE
 from metrics.present.exports import encoded, tweet_rows, tweet_series_rows
 from metrics.query import params, series, story
 from metrics.vocabulary.engagements import CODE, ORGANIC, PROMOTED, UNDO_OF, Counts
@@ -125,6 +127,13 @@ def test_its_tweets_come_back_on_an_empty_installation(imported: Import, northwi
     )
     again = imported(path, NOW, restored)
     assert (again.imported, again.unchanged) == (0, 1)
+
+
+def test_it_passes_over_how_many_people_there_were() -> None:
+    table = OwnTweets.of(Glimpse("northwind_tweets_20260101_20260108.csv", ",", list(COLUMNS["tweets"]), []))
+    assert table is not None
+    notes = {each["column"]: each["note"] for each in table.columns() if each["to"] is None}
+    assert {notes[name] for name in PEOPLE} == {"not counted: a number of people does not say who they are"}
 
 
 @pytest.mark.usefixtures("happened")
