@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from metrics.present import (
     analytics,
     api,
+    audience,
     connect_x,
     engagement_api,
     exports,
@@ -27,6 +28,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("h/<str:username>/live.json", pages.dashboard_live, name="live_snapshot"),
     path("h/<str:username>/t/<int:tweet_id>/", pages.tweet, name="tweet"),
     path("h/<str:username>/t/<int:tweet_id>/live.json", pages.tweet_live, name="tweet_snapshot"),
+    path("h/<str:username>/people/", audience.people_now, name="people_now"),
+    path("h/<str:username>/t/<int:tweet_id>/people/", audience.tweet_people_now, name="tweet_people_now"),
     path("h/<str:username>/tweets.csv", exports.export_tweets, name="export_tweets"),
     path("h/<str:username>/series.csv", exports.export_series, name="export_series"),
     path("h/<str:username>/breakdown.csv", exports.export_breakdown, name="export_breakdown"),

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import EDITORS
 from accounts.models import Handle, Role, User
 from metrics.models import HandleFeed, Tweet
-from metrics.present import account_days, bands, charts, clock, panels, snapshot, sources
+from metrics.present import account_days, audience, bands, charts, clock, panels, snapshot, sources
 from metrics.query import params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
 from metrics.query.report import TweetRow
@@ -210,6 +210,7 @@ def _dashboard_context(query: ReportQuery, sort: str, ascending: bool) -> Contex
     return {
         "query": query,
         "report": found,
+        "people": audience.of_report(query),
         "has_history": feed is not None and feed.last_received_at is not None,
         "tiles": panels.tiles(found.totals, found.previous, found.series.counts, query.is_running),
         "compare_name": snapshot.comparison_name(query),
@@ -272,6 +273,7 @@ def _tweet_context(told: report.TweetReport) -> Context:
         "query": query,
         "tweet": query.tweet,
         "report": told,
+        "people": audience.of_tweet(query),
         "tiles": panels.tiles(told.lifetime, None, told.velocity.counts),
         "groups": panels.breakdown(told.lifetime, None),
         "funnel": steps,
