@@ -89,6 +89,14 @@ def replay(rejection: Rejection) -> str:
     return entry
 
 
+def forget(person: int, epoch: int) -> int:
+    """Take a person out of the refused events; returns out of how many."""
+    theirs = Rejection.objects.filter(event__person=person, event__epoch=epoch)
+    for rejection in theirs:
+        rejection.event = {name: value for name, value in rejection.event.items() if name not in {"person", "epoch"}}
+    return Rejection.objects.bulk_update(theirs, ["event"])
+
+
 def _packed_event(sent: dict[str, Any], handles: Mapping[str, int], now_us: int) -> tuple[int, bytes]:
     # Hashed with the key of its time; with that of another epoch, if the key has changed since, nobody is named.
     person = sent.pop("person", 0) if sent.pop("epoch", 0) == epoch() else 0

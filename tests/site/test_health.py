@@ -42,7 +42,7 @@ def quiet_redis() -> Iterator[None]:
 @pytest.fixture
 def healthy(db: None, quiet_redis: None) -> Iterator[None]:
     """Every shard is held and the beat was just heard."""
-    leases = [stream.lease(shard) for shard in range(settings.SHARDS)]
+    leases = [stream.lease(shard, group) for shard in range(settings.SHARDS) for group in stream.Group]
     assert all(lease.acquire() for lease in leases)
     telemetry.note_beat()
     yield
@@ -64,7 +64,8 @@ def test_it_is_alive_without_asking_anyone(client: Client) -> None:
 def test_it_is_ready_when_every_part_works(client: Client, healthy: None) -> None:
     status, checks = ready(client)
     assert status == 200
-    assert set(checks) == {"database", "redis", "consumer_0", "consumer_1", "sources", "beat"}
+    consumers = {"consumer_0", "consumer_1", "reach_0", "reach_1"}
+    assert set(checks) == {"database", "redis", "sources", "beat", *consumers}
     assert checks["consumer_0"] == {"ok": True, "reason": "", "backlog_events": 0, "lag_seconds": 0.0}
 
 
@@ -74,6 +75,8 @@ def test_it_is_not_ready_without_a_writer_for_every_shard(client: Client, health
     assert status == 503
     assert checks["consumer_1"]["reason"] == "no consumer holds the shard's lease"
     assert checks["consumer_0"]["ok"]
+    stream.client().delete(stream.lease(0, stream.Group.REACH).name)
+    assert not ready(client)[1]["reach_0"]["ok"]
 
 
 def test_it_is_not_ready_while_events_wait_too_long(client: Client, healthy: None) -> None:
@@ -113,8 +116,8 @@ def test_it_tells_prometheus_what_waits_and_how_long_announcing_takes(client: Cl
     telemetry.observe_announcement([1_000_000, 1_150_000, 900_000], announced_us=1_200_000)
     telemetry.observe_announcement([0], announced_us=90_000_000)
     found = samples(client.get("/metrics").content.decode())
-    assert found["insightstrack_backlog_events", "0"] == 0
-    assert found["insightstrack_consumer_held", "1"] == 1
+    assert found["insightstrack_backlog_events", "reach 0"] == 0
+    assert found["insightstrack_consumer_held", "rollups 1"] == 1
     assert found["insightstrack_announce_latency_seconds_bucket", "0.05"] == 1
     assert found["insightstrack_announce_latency_seconds_bucket", "0.2"] == 2
     assert found["insightstrack_announce_latency_seconds_bucket", "60.0"] == 3
@@ -152,9 +155,9 @@ def test_it_says_which_part_is_away_and_no_more(variable: str, url: str, part: s
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
-    """Prometheus text → {(name, the label's value or ""): value}."""
+    """Prometheus text → {(name, the labels' values): value}."""
     return {
-        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        (sample.name, " ".join(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
