@@ -38,6 +38,7 @@ _COUNTED = (
     "metrics_engagementevent",
     "metrics_inferredcount",
     "metrics_lastsnapshot",
+    "metrics_reachsketch",
 )
 
 

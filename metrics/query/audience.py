@@ -211,7 +211,7 @@ def fetch(
             given = {"handle_id": handle_id, "tweet_ids": tweet_ids, "audience": audience.value}
             bounds = {"grain": piece.grain.value, "since": piece.since, "until": piece.until}
             cursor.execute(_SKETCHES, given | bounds, binary=True)
-            for tweet_id, start, epoch, data in cursor:
+            for tweet_id, start, epoch, data in cursor.fetchall():
                 yield Member(handle_id, tweet_id), start, epoch, data
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from metrics.benchmarks import crew, engagement, files, jetstream, measures, queries, streaming, webhook
+from metrics.benchmarks import (
+    accuracy,
+    crew,
+    engagement,
+    files,
+    jetstream,
+    measures,
+    queries,
+    reach,
+    streaming,
+    webhook,
+)
 from metrics.benchmarks.installation import BenchmarkError, Installation, machine
 from metrics.demo.progress import Meter
 
@@ -26,6 +37,7 @@ MEASURES: dict[str, tuple[Measure, float]] = {
     "jetstream": (jetstream.jetstream, 15.0),
     "files": (files.files, 10.0),
     "webhook": (webhook.webhook, 20.0),
+    "reach": (reach.cost, 10.0),
 }
 
 
@@ -36,7 +48,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, for how long, and where."""
-        parser.add_argument("what", choices=[*MEASURES, "query", "engagement"])
+        parser.add_argument("what", choices=[*MEASURES, "query", "engagement", "accuracy"])
         parser.add_argument("--json", action="store_true", help="one JSON object on one line")
         parser.add_argument("--seconds", type=float, help="how long to send (latency: at each rate)")
         parser.add_argument("--url", help="where it runs; default: the `make run` of this folder")
@@ -50,6 +62,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Exit status 1 when nothing runs there or the load breaks down."""
+        if options["what"] == "accuracy":  # of sketches alone: nothing need run
+            found = {"benchmark": "accuracy", **accuracy.accuracy(self._meter), **machine()}
+            self.stdout.write(json.dumps(found, indent=None if options["json"] else 2))
+            return
         try:
             installation = Installation.find(options["url"])
             found = self._measure(installation, **options)
