@@ -27,7 +27,9 @@ from metrics.models import (
     HandleFeed,
     ImportProblem,
     Outage,
+    PersonEpoch,
     Rejection,
+    ReportedReach,
     SetAsideEntry,
     Source,
     SourceState,
@@ -54,6 +56,8 @@ MODELS = [
     "fileimport",
     "importproblem",
     "accountday",
+    "personepoch",
+    "reportedreach",
 ]
 
 
@@ -125,6 +129,8 @@ def facts(northwind: Handle) -> Handle:
     file = FileImport.objects.create(handle=northwind, filename="export.csv", size=2_048, refused=1)
     ImportProblem.objects.create(file=file, line=7, field="likes", reason="bad_number", detail="likes: no number.")
     AccountDay.objects.create(handle=northwind, day=at.date(), counts={"impressions": 5}, exported_at=at)
+    PersonEpoch.objects.create(number=0, fingerprint="0123456789abcdef")
+    ReportedReach.objects.create(handle=northwind, tweet_id=20, audience=0, source_id=1, people=5, as_of=at)
     return northwind
 
 
