@@ -8,7 +8,7 @@ once, the next one an interval later at the earliest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -20,8 +20,9 @@ from django.db import Error as DatabaseError
 
 from metrics.present import summaries, watch
 from metrics.present.announce import follow_group
+from metrics.present.uniques import Uniques
 from metrics.query import following
-from metrics.query.following import State
+from metrics.query.following import People, State
 from metrics.vocabulary.events import tweet_created_at
 
 log = structlog.get_logger(__name__)
@@ -125,6 +126,7 @@ class Following:
         self._catching_up: asyncio.Task[None] | None = None
         self._is_behind = False
         self._lost = lost
+        self._uniques = Uniques(handle_id, self._note_people)
 
     @property
     def follows(self) -> Collection[str]:
@@ -153,17 +155,30 @@ class Following:
             known = self._known.get(state.tweet_id)
             if known is None or known.sequence < state.sequence:
                 # The clocks of two machines differ; no summary may say so.
-                newest = state if known is None else state._replace(at=max(known.at, state.at))
+                newest = state if known is None else state._replace(at=max(known.at, state.at), people=known.people)
                 self._known[state.tweet_id] = newest
                 newer.append(newest)
         for feed in self.feeds.values():
             feed.note(newer)
+        if newer:
+            self._uniques.note(state.tweet_id for state in newer)
+
+    def _note_people(self, found: Mapping[int, People]) -> None:
+        """Tell again the Tweets of which other people are known than were told."""
+        changed = []
+        for number, people in found.items():
+            known = self._known.get(number)
+            if known is not None and known.people != people:
+                self._known[number] = known._replace(people=people)
+                changed.append(self._known[number])
+        for feed in self.feeds.values():
+            feed.note(changed)
 
     def newest(self, state: State) -> State:
         """The newest known state of the same Tweet, as of no earlier than the one given."""
         known = self._known.get(state.tweet_id, state)
         if known.sequence < state.sequence:
-            return state
+            return state._replace(people=known.people)
         return known._replace(at=max(known.at, state.at))
 
     def forget_old(self, now: datetime) -> None:
@@ -219,6 +234,7 @@ class Following:
 
     def close(self) -> None:
         """Nobody follows any more."""
+        self._uniques.close()
         for feed in self.feeds.values():
             feed.close()
         if self._catching_up:

@@ -40,12 +40,18 @@ def _nested(**properties: Json) -> Json:
 
 
 _TOTAL = _nested(total=_nested(count=_COUNT))
+_TOTAL["properties"]["unique"] = described(
+    "People, each counted once, with 95 % bounds; absent where unknown, and some seconds later than the total.",
+    ["count"],
+    **dict.fromkeys(("count", "low", "high"), _COUNT),
+)
 _TYPES = {kind.name: _counts(kind.promotable) for kind in TYPES if kind.name != "impressions"}
 
 COMPONENTS: Json = {
     "Summary": described(
         "A Tweet's cumulative counts as of `end_time`, since it was sent; `start_time` is when following began. "
-        "Counts never go backwards but for what is undone.",
+        "Counts never go backwards but for what is undone. `impressions.unique` is reach; who only had a video play is "
+        "no part of `overall.unique`.",
         ["summary_event"],
         summary_event=_nested(
             target=_nested(id_str=_TEXT),

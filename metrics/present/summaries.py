@@ -1,7 +1,8 @@
 """The messages of the InsightsTrack stream as bytes; each is one line of JSON.
 
 A summary holds a Tweet's lifetime totals as of its `end_time`; its shape is the vendor's, with the organic and the
-promoted part beside each total that has both. Counts of people are left out: nobody has counted them here.
+promoted part beside each total that has both. `unique` is people, with the bounds of their number: left out where that
+is not known, and some seconds older than the totals while a Tweet moves.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import msgspec
 
 from accounts.models import Handle
 from metrics.models import Tweet
-from metrics.query.following import State
+from metrics.query.audience import Reach
+from metrics.query.following import People, State
 from metrics.vocabulary.engagements import CODE, METRICS, TYPES, EngagementType
 
 KEEP_ALIVE = b"\r\n"
 _ENGAGEMENTS = tuple(CODE[name] for name in METRICS["insightstrack_engagements"].plus)
 _IMPRESSIONS = CODE["impressions"]
 _NONE = [0] * len(TYPES)
+_NO_PEOPLE = People(None, None)
 # A real client reads `detail_clicks` where the manual says `detail_expands`.
 _ALSO_AS = {"detail_expands": "detail_clicks"}
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +42,7 @@ _COUNTED = [
 ]
 _SUMMARY = (
     '{"summary_event":{"target":{"id_str":"%d"},"start_time":"%s","end_time":"%s","metrics":{'
-    '"impressions":{"total":{"count":%d}},"engagements":{"overall":{"total":{"count":%d}},"metric_counts":{'
+    '"impressions":{"total":{"count":%d}%s},"engagements":{"overall":{"total":{"count":%d}%s},"metric_counts":{'
     + ",".join(f'"{key}":{_counts(kind)}' for key, kind in _COUNTED)
     + "}}}}}\r\n"
 )
@@ -50,12 +53,21 @@ def summary(state: State, start_time: datetime) -> bytes:
     """The summary of a Tweet that is followed since `start_time`; a fixed text with the numbers filled in."""
     organic, promoted = state.organic or _NONE, state.promoted or _NONE
     totals = list(map(int.__add__, organic, promoted))
-    numbers = [totals[_IMPRESSIONS], sum(map(totals.__getitem__, _ENGAGEMENTS))]
+    shown, engaged = totals[_IMPRESSIONS], sum(map(totals.__getitem__, _ENGAGEMENTS))
+    people = state.people or _NO_PEOPLE
+    numbers: list[int | str] = [shown, _unique(people.seen, shown), engaged, _unique(people.engaged, engaged)]
     for place, is_split in _PLACES:
         numbers.append(totals[place])
         if is_split:
             numbers += (organic[place], promoted[place])
     return (_SUMMARY % (state.tweet_id, _second(start_time), _second(state.at), *numbers)).encode()
+
+
+def _unique(reach: Reach | None, total: int) -> str:
+    """How many people that were; nothing where that is not known, or only that nobody was named."""
+    if reach is None or (total and not reach.people):
+        return ""
+    return f',"unique":{{"count":{reach.people},"low":{reach.low},"high":{reach.high}}}'
 
 
 def tweet(told: Tweet, handle: Handle) -> bytes:

@@ -206,7 +206,8 @@ def fetch(
 ) -> Iterator[tuple[Member, datetime, int, bytes]]:
     """The stored sketches of these buckets: of what, from when, of which epoch."""
     connection.ensure_connection()
-    with Cursor(connection.connection) as cursor:
+    # As Django's own errors: so that a connection that broke is not used again.
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
         for (handle_id, tweet_ids), piece in product(_by_handle(members), pieces):
             given = {"handle_id": handle_id, "tweet_ids": tweet_ids, "audience": audience.value}
             bounds = {"grain": piece.grain.value, "since": piece.since, "until": piece.until}

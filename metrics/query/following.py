@@ -1,8 +1,8 @@
-"""The state of followed Tweets: their lifetime totals now, and as they stood minute by minute."""
+"""The state of followed Tweets: their lifetime totals now, as they stood minute by minute, and their people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from metrics.models import HandleFeed, Tweet, TweetRollup
-from metrics.query import series
+from metrics.query import audience, series
+from metrics.query.audience import Member, Reach
 from metrics.query.tweets import active_in
 from metrics.vocabulary import periods
 from metrics.vocabulary.engagements import N_TYPES, NAMES, Counts
@@ -21,10 +22,17 @@ FOLLOWED_FOR = timedelta(days=7)
 UTC_ZONE = ZoneInfo("UTC")
 
 
+class People(NamedTuple):
+    """How many people saw a Tweet, and how many engaged with it; None where no number is known."""
+
+    seen: Reach | None
+    engaged: Reach | None
+
+
 class State(NamedTuple):
     """A Tweet's lifetime totals at a moment: organic and promoted counts of the 26 types, or `[]` for all zeros.
 
-    `sequence` counts the handle's commits up to then.
+    `sequence` counts the handle's commits up to then; `people` are those known by then, of any earlier moment.
     """
 
     tweet_id: int
@@ -32,6 +40,7 @@ class State(NamedTuple):
     promoted: list[int]
     at: datetime
     sequence: int
+    people: People | None = None
 
 
 def is_followed(tweet_id: int, now: datetime) -> bool:
@@ -51,6 +60,17 @@ def states(handle_id: int, now: datetime) -> list[State]:
         lifetimes = _lifetimes(handle_id, now)
         sequence = sequences([handle_id])[handle_id]
     return [_state(number, counts, now, sequence) for number, counts in lifetimes.items()]
+
+
+def people(handle_id: int, tweet_ids: Sequence[int], now: datetime) -> dict[int, People]:
+    """The people of those of a handle's Tweets of which any are known."""
+    sets = [[Member(handle_id, number)] for number in tweet_ids]
+    found = zip(tweet_ids, audience.reached(sets, audience.span(None, now)), strict=True)
+    return {
+        number: People(*(None if reach.people is None else reach for reach in (each.seen, each.engaged)))
+        for number, each in found
+        if each.seen.people or each.engaged.people
+    }
 
 
 def replay(handle_id: int, minutes: int, now: datetime) -> tuple[list[State], list[State]]:

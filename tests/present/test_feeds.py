@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
 from django.db import connections
 
 from accounts.models import Handle
 from metrics.aggregate import partitions
-from metrics.present import announce, summaries, watch
+from metrics.present import announce, summaries, uniques, watch
 from metrics.present.feeds import Feed, FeedKey, Following, Rule
 from metrics.query import following, series
-from metrics.query.following import State
+from metrics.query.audience import Basis, Reach
+from metrics.query.following import People, State
 from metrics.vocabulary.engagements import CODE, NAMES, UNDO_OF
 from metrics.vocabulary.events import snowflake_at
 from tests.aggregate.events import Event
@@ -162,6 +164,51 @@ async def test_it_misses_no_last_message(northwind: Handle) -> None:
     await settle(lambda: [each[0] for each in taker.of(last.tweet_id)] == [7])
     followed.compare(1)
     await settle(lambda: followed._catching_up is not None and followed._catching_up.done())
+    followed.close()
+
+
+async def test_it_reads_people_of_all_changed_tweets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uniques, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(uniques, "LONGEST_WAIT_SECONDS", 0.09)
+    monkeypatch.setattr(uniques, "LOOK_SECONDS", 0.02)
+    reads: list[set[int]] = []
+
+    def read(handle_id: int, tweet_ids: list[int], now: datetime) -> dict[int, People]:
+        reads.append({*tweet_ids})
+        return {number: People(Reach(Basis.EXACT, 7, 7, 7), None) for number in tweet_ids}
+
+    monkeypatch.setattr(following, "people", read)
+    followed, taker = fed(interval=0)
+    for number in range(3):
+        followed.note([state(number, 1, 1)])
+    await settle(lambda: len(taker.told) == 6)
+    await settle(lambda: len(reads) == 3)
+    assert reads == [{state(number, 1, 1).tweet_id for number in range(3)}] * 3  # after 0.02, 0.04 and 0.08 s
+    assert [each["metrics"]["impressions"].get("unique", {}).get("count") for each in taker.told] == [None] * 3 + [
+        7
+    ] * 3
+    followed.note([state(0, 2, 2)])
+    assert taker.told[-1]["metrics"]["impressions"]["unique"]["count"] == 7
+    followed.close()
+
+
+async def test_it_reads_people_again_when_the_database_is_back(
+    northwind: Handle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uniques, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(uniques, "LOOK_SECONDS", 0.02)
+    tries = iter([DatabaseError("gone"), {state(1, 0, 0).tweet_id: People(Reach(Basis.EXACT, 1, 1, 1), None)}])
+
+    def read(handle_id: int, tweet_ids: list[int], now: datetime) -> dict[int, People]:
+        found = next(tries, {})
+        if isinstance(found, DatabaseError):
+            raise found
+        return found
+
+    monkeypatch.setattr(following, "people", read)
+    followed, taker = fed(interval=0)
+    followed.note([state(1, 1, 1)])
+    await settle(lambda: len(taker.told) == 2)
     followed.close()
 
 

@@ -16,14 +16,15 @@ from accounts.credentials import issue_token
 from accounts.models import ApiToken, Handle, Team, User
 from metrics import stream
 from metrics.aggregate import partitions
+from metrics.aggregate.reach import keep
 from metrics.ingest import tweets
-from metrics.models import StreamRule, Tweet
-from metrics.present import exchange, rules
+from metrics.models import Audience, ReportedReach, StreamRule, Tweet
+from metrics.present import exchange, rules, uniques
 from metrics.present.announce import follow_group
 from metrics.present.insightstrack import StreamDoor
 from metrics.vocabulary.engagements import CODE, NAMES, TYPES
 from metrics.vocabulary.events import snowflake_at
-from tests.aggregate.events import NOW, Event
+from tests.aggregate.events import NOW, Event, entries
 from tests.present.stream_reader import PATH, Stream, ago, announce, commit, happen, impressions
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,6 +152,52 @@ async def test_it_says_all_types_in_the_vendors_shape(reader: Stream, followed: 
     assert told["metrics"]["engagements"]["overall"] == {"total": {"count": overall}}
 
 
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uniques, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(uniques, "LOOK_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_it_tells_how_many_people_once_that_is_known(reader: Stream, northwind: Handle) -> None:
+    crowd = [Event(number, 0, CODE["impressions"], 60, 3, person=number) for number in range(1, 6)]
+    crowd.append(Event(9, 0, CODE["favorites"], 60, person=2))
+    await happens(northwind, *crowd)
+    first = await reader.summary()
+    assert (uniques_of(first), impressions(first)) == ((None, None), 15)
+    await sync_to_async(keep)(0, entries(northwind.pk, [crowd]))
+    told = await reader.summary()
+    assert (uniques_of(told), impressions(told)) == ((5, 1), 15)
+    assert told["metrics"]["impressions"]["unique"] == {"count": 5, "low": 5, "high": 5}
+    await happens(northwind, Event(10, 0, CODE["impressions"], 50))
+    assert uniques_of(later := await reader.summary()) == (5, 1)
+    assert impressions(later) == 16
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_it_passes_on_what_other_systems_report(reader: Stream, northwind: Handle) -> None:
+    shown, only_played = Event(1, 0, CODE["impressions"], 60, 50), Event(2, 1, CODE["video_views"], 60)
+    report = {"tweet_id": shown.tweet_id, "audience": Audience.SEEN, "source_id": 1, "people": 40, "as_of": NOW}
+    await ReportedReach.objects.acreate(handle=northwind, **report)
+    seen = Event(3, 1, CODE["impressions"], 60, person=7)
+    await sync_to_async(keep)(0, entries(northwind.pk, [[seen]]))
+    await happens(northwind, shown, only_played, seen)
+    told: dict[str, Any] = {}
+    while len(told) < 2:
+        summary = await reader.summary()
+        if any(uniques_of(summary)):
+            told[summary["target"]["id_str"]] = uniques_of(summary)
+    assert told == {str(shown.tweet_id): (40, 0), str(seen.tweet_id): (1, None)}
+
+
+def uniques_of(summary: dict[str, Any]) -> tuple[int | None, int | None]:
+    """How many people the summary says saw the Tweet and engaged with it."""
+    metrics = summary["metrics"]
+    both = metrics["impressions"], metrics["engagements"]["overall"]
+    shown, engaged = (part.get("unique", {"count": None})["count"] for part in both)
+    return shown, engaged
+
+
 async def test_it_is_cumulative_over_the_tweets_life(reader: Stream, northwind: Handle) -> None:
     await happens(northwind, Event(1, 0, 0, 3 * 86_400, 40))
     assert impressions(await reader.summary()) == 40
@@ -262,7 +309,7 @@ async def test_it_replays_the_tweets_that_became_known(
     await Tweet.objects.filter(tweet_id=int(before.id)).aupdate(changed_at=long_ago)
     asked = Stream(door, read_token, "backfillMinutes=2")
     await asked.open()
-    await happens(northwind, Event(9, 0, 0, 5, 1))
+    await happens(northwind, Event(9, 1, 0, 5, 1))  # of a Tweet that is known
     told = []
     while "summary_event" not in (message := await asked.message()):
         told.append(message["id_str"])

@@ -10,7 +10,8 @@ import jsonschema_rs
 import pytest
 
 from metrics.present import summaries
-from metrics.query.following import State
+from metrics.query.audience import Basis, Reach
+from metrics.query.following import People, State
 from metrics.vocabulary.engagements import NAMES
 from tests.ledger import a_tweet
 from tests.present.test_api import operations, schema
@@ -95,9 +96,9 @@ def test_it_keeps_rules_as_documented(
 
 
 def test_it_streams_messages_as_documented(document: dict[str, Any], tweet: Tweet) -> None:
-    now = datetime.now(UTC)
+    now, people = datetime.now(UTC), People(Reach(Basis.ESTIMATED, 70, 65, 75), Reach(Basis.EXACT, 2, 2, 2))
     parts = {
-        "Summary": summaries.summary(State(tweet.tweet_id, list(range(26)), [1] * 26, now, 1), now),
+        "Summary": summaries.summary(State(tweet.tweet_id, list(range(26)), [1] * 26, now, 1, people), now),
         "StreamedTweet": summaries.tweet(tweet, tweet.handle),
         "Revocation": summaries.revocation(tweet.handle_id, "7", now),
     }
