@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver, path, re_path
+from django.urls import URLPattern, URLResolver, path, re_path, register_converter
 
 from metrics.present import (
     analytics,
     api,
     audience,
+    campaigns,
     connect_x,
     engagement_api,
     exports,
@@ -20,11 +21,32 @@ from metrics.present import (
     upload_doors,
 )
 
+
+class TagConverter:
+    """A tag in an address: any text, whatever it holds."""
+
+    regex = r"(?s:.+)"
+
+    def to_python(self, value: str) -> str:
+        """The tag."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """The tag, which Django then quotes."""
+        return value
+
+
+register_converter(TagConverter, "tag")
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.handles, name="handles"),
     path("live.json", pages.handles_live, name="handles_live"),
     path("search/", pages.search, name="search"),
+    path("campaigns/", campaigns.listing, name="campaigns"),
+    path("campaigns/<tag:tag>/tweets.csv", campaigns.export_campaign, name="export_campaign"),
+    path("campaigns/<tag:tag>/", campaigns.campaign, name="campaign"),
     path("h/<str:username>/", pages.dashboard, name="dashboard"),
+    path("h/<str:username>/tags/", campaigns.tag_tweets, name="tag_tweets"),
     path("h/<str:username>/live.json", pages.dashboard_live, name="live_snapshot"),
     path("h/<str:username>/t/<int:tweet_id>/", pages.tweet, name="tweet"),
     path("h/<str:username>/t/<int:tweet_id>/live.json", pages.tweet_live, name="tweet_snapshot"),

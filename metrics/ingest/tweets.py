@@ -1,16 +1,25 @@
-"""Tweets as their publisher knows them: a batch upsert that fills the stubs that events made."""
+"""Tweets as their publisher knows them, in an upsert that fills the stubs that events made; and the team's tags."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
+from accounts.models import Handle
 from metrics.ingest.validation import Reason, Refusal, handle_of, tweet_id_of
 from metrics.models import Tweet
 from metrics.vocabulary.events import CLOCK_TOLERANCE, FIRST_TWEET_AT, tweet_created_at
+
+MAX_TAG_LENGTH: Final = 64
+MOST_TAGS: Final = 20
+_UNFIT: Final = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of characters, ends of lines
 
 
 class IncomingTweet(msgspec.Struct):
@@ -49,8 +58,9 @@ def checked(tweet: IncomingTweet, handles: Mapping[str, int]) -> Tweet:
 
 
 def upsert(tweets: list[Tweet]) -> None:
-    """Store the Tweets; of several with one id the last wins."""
+    """Store the Tweets; of several with one id the last wins. What the team did to their tags stays done."""
     last = {(tweet.handle_id, tweet.tweet_id): tweet for tweet in tweets}
+    _keep_changes(last)
     Tweet.objects.bulk_create(
         last.values(),
         update_conflicts=True,
@@ -70,3 +80,67 @@ def introduce(handle_id: int, links: Mapping[int, str]) -> None:
         ignore_conflicts=True,
         batch_size=2_000,
     )
+
+
+class TagError(ValueError):
+    """Why Tweets cannot be tagged, in a sentence for the person who tried."""
+
+
+def add_tag(handle: Handle, tweet_ids: Collection[int], text: str) -> int:
+    """Put the tag on these Tweets of the handle; returns how many had it not. Raises TagError, and then none has."""
+    tag = checked_tag(text)
+    return _change(handle, tweet_ids, {tag: True})
+
+
+def remove_tag(handle: Handle, tweet_ids: Collection[int], text: str) -> int:
+    """Take the tag off these Tweets of the handle; returns how many had it."""
+    tag = text.strip()
+    return _change(handle, tweet_ids, {tag: False, tag.removeprefix("#"): False})
+
+
+def checked_tag(text: str) -> str:
+    """The tag that somebody typed, without the # in front of it; raises TagError."""
+    tag = text.strip().removeprefix("#").strip()
+    if not tag:
+        raise TagError("Name the tag.")
+    if len(tag) > MAX_TAG_LENGTH:
+        raise TagError(f"A tag has at most {MAX_TAG_LENGTH} characters; this one has {len(tag)}.")
+    if any(unicodedata.category(character) in _UNFIT for character in tag):
+        raise TagError("A tag is one line of text: this one holds a control character.")
+    # It is part of an address, where these two mean something else.
+    if {".", ".."} & set(tag.split("/")):
+        raise TagError("A tag cannot be “.” or “..”, nor have them between slashes.")
+    return tag
+
+
+def _change(handle: Handle, tweet_ids: Collection[int], changes: Mapping[str, bool]) -> int:
+    with transaction.atomic():
+        found = Tweet.objects.select_for_update().filter(handle=handle, tweet_id__in=tweet_ids).order_by("pk")
+        moved = []
+        for tweet in found:
+            tags = _tags_after(tweet.tags, changes)
+            if tags != tweet.tags:
+                done = {tag: kept for tag, kept in changes.items() if (tag in tags) != (tag in tweet.tags)}
+                tweet.tags, tweet.tag_changes, tweet.changed_at = tags, tweet.tag_changes | done, timezone.now()
+                moved.append(tweet)
+        full = next((tweet for tweet in moved if len(tweet.tags) > MOST_TAGS and any(changes.values())), None)
+        if full is not None:
+            raise TagError(f"“{str(full)[:60]}” has {MOST_TAGS} tags already: remove one of them first.")
+        Tweet.objects.bulk_update(moved, ["tags", "tag_changes", "changed_at"], batch_size=500)
+    return len(moved)
+
+
+def _tags_after(tags: Iterable[str], changes: Mapping[str, bool]) -> list[str]:
+    """The tags with those added that are true, and without those that are false."""
+    kept = [tag for tag in tags if changes.get(tag, True)]
+    return kept + [tag for tag, is_wanted in changes.items() if is_wanted and tag not in kept]
+
+
+def _keep_changes(told: Mapping[tuple[int, int], Tweet]) -> None:
+    """Do to the tags of these Tweets what the team did to those that are stored."""
+    within = Q(handle__in={handle_id for handle_id, _ in told}, tweet_id__in={number for _, number in told})
+    changed = Tweet.objects.filter(within).exclude(tag_changes={})
+    for handle_id, number, changes in changed.values_list("handle_id", "tweet_id", "tag_changes"):
+        tweet = told.get((handle_id, number))
+        if tweet is not None:
+            tweet.tags = _tags_after(tweet.tags, changes)

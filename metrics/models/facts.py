@@ -56,6 +56,10 @@ class Tweet(models.Model):
         validators=[RegexValidator(r"^(https?|at)://", "Start with https://, http:// or at://.")],
     )
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
+    # What the team itself added (true) and removed (false), by tag: it outlives what senders say later.
+    tag_changes = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField()), blank=True, editable=False
+    )
     is_stub = models.BooleanField(default=False)
     # When it was stored or told last: open streams ask for what has become known.
     changed_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)

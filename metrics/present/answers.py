@@ -52,6 +52,7 @@ class TweetsParams(ReportParams):
 
     sort: Text = text_param("Order: rate (default), or one of these.", "engagements", enum=[*SORTS, *METRICS])
     order: Text = text_param("desc (default): the largest first; asc: the smallest.", "desc", enum=["desc", "asc"])
+    tag: Text = text_param("Only Tweets with this tag, written exactly so; all when absent.", "spring")
     limit: int = Field(25, ge=1, le=100, description="How many Tweets to answer at most.")
     offset: int = Field(
         0, ge=0, le=1_000_000, description="How many Tweets to pass over: `next_offset` of the last answer."

@@ -48,14 +48,14 @@ def activity(report: Report, tweets: Sequence[Tweet]) -> Figure:
             _dotted("engagements", "y", edges, before.counts[:drawn], "var(--ink-2)"),
         ]
     traces.append(_published(tweets))
-    layout = _layout(
+    layout = layout_of(
         xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone)),
-        yaxis=_count_axis([0, 0.56]),
-        yaxis2=_count_axis([0.68, 1.0]),
+        yaxis=count_axis([0, 0.56]),
+        yaxis2=count_axis([0.68, 1.0]),
         yaxis3={"domain": [0.585, 0.64], "visible": False, "fixedrange": True, "range": [-1, 1]},
         barmode="stack",
     )
-    return _figure(traces, layout)
+    return figure_of(traces, layout)
 
 
 def video(report: Report) -> Figure:
@@ -70,12 +70,12 @@ def video(report: Report) -> Figure:
     if report.previous_series is not None:
         drawn = min(len(report.previous_series.counts), len(edges) - 1)
         traces.append(_dotted("video_views", "y", edges, report.previous_series.counts[:drawn], "var(--ink-2)"))
-    layout = _layout(
+    layout = layout_of(
         xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
-        yaxis=_count_axis([0, 1]),
+        yaxis=count_axis([0, 1]),
         barmode="overlay",
     )
-    return _figure(traces, layout)
+    return figure_of(traces, layout)
 
 
 def funnel(steps: Sequence[FunnelStep]) -> Figure:
@@ -93,7 +93,7 @@ def funnel(steps: Sequence[FunnelStep]) -> Figure:
         hoverinfo="none",
         meta={"of": "funnel"},
     )
-    layout = _layout(
+    layout = layout_of(
         xaxis={"range": [0, most * 1.45], "visible": False, "fixedrange": True},
         yaxis={
             "type": "category",
@@ -110,7 +110,7 @@ def funnel(steps: Sequence[FunnelStep]) -> Figure:
         margin={"l": 72, "r": 4, "t": 2, "b": 2},
         bargap=0.32,
     )
-    return _figure([bars], layout)
+    return figure_of([bars], layout)
 
 
 def funnel_text(step: FunnelStep) -> str:
@@ -138,12 +138,12 @@ def growth_by_clock(report: TweetReport) -> Figure:
         ),
         _curve("engagements", "y", x, METRICS["engagements"].of(sums).tolist(), "var(--social)", filled=True),
     ]
-    layout = _layout(
+    layout = layout_of(
         xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
-        yaxis=_count_axis([0, 0.56]),
-        yaxis2=_count_axis([0.66, 1.0]),
+        yaxis=count_axis([0, 0.56]),
+        yaxis2=count_axis([0.66, 1.0]),
     )
-    return _figure(traces, layout)
+    return figure_of(traces, layout)
 
 
 def growth_by_age(report: TweetReport) -> Figure:
@@ -183,7 +183,7 @@ def growth_by_age(report: TweetReport) -> Figure:
         "tickvals": [1, 5, 15, 60, 360, 1440, 4320, 10080],
         "ticktext": ["1 min", "5", "15", "1 h", "6 h", "1 d", "3 d", "7 d"],
     }
-    return _figure(traces, _layout(xaxis={**_axis(), **axis}, yaxis=_count_axis([0, 1])))
+    return figure_of(traces, layout_of(xaxis={**plain_axis(), **axis}, yaxis=count_axis([0, 1])))
 
 
 def velocity(series: Series, until: datetime) -> Figure:
@@ -192,8 +192,8 @@ def velocity(series: Series, until: datetime) -> Figure:
     labels = [figures.count(minutes) for minutes in (60, 45, 30, 15)]
     at = [edges[-1 - minutes] for minutes in (60, 45, 30, 15) if minutes < len(edges)]
     ticks = clock.Ticks((*at, edges[-1]), (*[f"−{label} min" for label in labels[-len(at) :]], "now"))
-    layout = _layout(xaxis=_time_axis(Period(edges[0], until), ticks), yaxis=_count_axis([0, 1]), barmode="stack")
-    return _figure(_stack(edges, series.counts, is_running=True), layout)
+    layout = layout_of(xaxis=_time_axis(Period(edges[0], until), ticks), yaxis=count_axis([0, 1]), barmode="stack")
+    return figure_of(_stack(edges, series.counts, is_running=True), layout)
 
 
 def _impressions(edges: Sequence[datetime], counts: Counts, is_running: bool) -> list[go.Scatter]:
@@ -287,7 +287,8 @@ def _published(tweets: Sequence[Tweet]) -> go.Scatter:
     )
 
 
-def _axis() -> Figure:
+def plain_axis() -> Figure:
+    """An axis with a hairline and nothing else."""
     return {
         "fixedrange": True,
         "showgrid": False,
@@ -308,10 +309,11 @@ def _time_axis(period: Period, ticks: clock.Ticks) -> Figure:
         "ticktext": list(ticks.text),
         "anchor": "y",
     }
-    return {**_axis(), **marks}
+    return {**plain_axis(), **marks}
 
 
-def _count_axis(domain: list[float]) -> Figure:
+def count_axis(domain: list[float]) -> Figure:
+    """An axis of whole numbers from zero, in a part of the height."""
     return {
         "domain": domain,
         "fixedrange": True,
@@ -328,7 +330,8 @@ def _count_axis(domain: list[float]) -> Figure:
     }
 
 
-def _layout(**parts: Any) -> go.Layout:
+def layout_of(**parts: Any) -> go.Layout:
+    """What all charts have in common, and these parts."""
     given = {
         "margin": {"l": 40, "r": 12, "t": 6, "b": 24},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -342,7 +345,8 @@ def _layout(**parts: Any) -> go.Layout:
     return go.Layout(**{**given, **parts})
 
 
-def _figure(traces: Sequence[go.Scatter | go.Bar], layout: go.Layout) -> Figure:
+def figure_of(traces: Sequence[go.Scatter | go.Bar], layout: go.Layout) -> Figure:
+    """The traces and the layout, as the browser takes them."""
     figure = go.Figure(data=list(traces), layout=layout).to_plotly_json()
     # The default template would be half the page; the browser's theme takes its place.
     figure["layout"].pop("template", None)

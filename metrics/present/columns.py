@@ -65,6 +65,15 @@ def _prefixed(prefix: str, of: str) -> dict[str, str]:
     return {f"{prefix}_{name}": f"{definition} {of}" for name, definition in MEASURES.items()}
 
 
+def _people(name: str, what: str) -> dict[str, str]:
+    return {
+        name: f"{what}; empty where only bounds, or nothing, is known.",
+        f"{name}_low": "At least so many, in 95 of 100 cases.",
+        f"{name}_high": "At most so many, in 95 of 100 cases; empty where there is no such bound.",
+        f"{name}_basis": "exact, estimated, bounds, reported (by the source), or unreported.",
+    }
+
+
 # The columns of each file and what they mean: the documentation, and what the files are made from.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "tweets": {
@@ -72,6 +81,21 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         **_prefixed("period", "In the period."),
         **_prefixed("lifetime", "Over the Tweet's whole life."),
         **PEOPLE,
+    },
+    "campaign": {
+        "tweet_id": _TWEET["tweet_id"],
+        "handle": "The handle that sent it.",
+        "created_at": _TWEET["created_at"],
+        "text": _TWEET["text"],
+        "impressions": METRICS["impressions"].definition,
+        "engagements": METRICS["engagements"].definition,
+        "engagement_rate": MEASURES["engagement_rate"],
+        **_people("reach", "People who saw the Tweet"),
+        **_people("engaged_people", "People who engaged with the Tweet"),
+        "frequency": PEOPLE["frequency"],
+        "coverage": PEOPLE["coverage"],
+        **_people("new_people", "Of those who saw it, the people whom no earlier Tweet of the campaign had reached"),
+        **_people("reach_so_far", "People who saw this Tweet or an earlier one of the campaign"),
     },
     "series": {**_BUCKET, **MEASURES},
     "breakdown": {

@@ -30,6 +30,7 @@ from metrics.present.columns import COLUMNS, Cell, by_type, measures, people
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
 from metrics.query.story import TweetQuery
+from metrics.query.tweets import tagged
 from metrics.vocabulary.events import MAX_TWEET_ID
 from metrics.vocabulary.periods import Period, display_edges
 
@@ -64,17 +65,18 @@ def _export(view: View) -> View:
 def export_tweets(request: HttpRequest, handle: Handle) -> HttpResponseBase:
     """The Tweets of the period, newest first, in both readings: what happened in the period, and over their life.
 
-    By activity these are the Tweets to which something happened in the period, otherwise those created in it.
+    By activity these are the Tweets to which something happened in the period, otherwise those created in it; with a
+    tag only those that carry it.
     """
     query = _query(request, handle)
-    return _download(request, "tweets", file_name(handle, "tweets", query), tweet_rows(query))
+    return download(request, "tweets", file_name(handle, "tweets", query), tweet_rows(query))
 
 
 @_export
 def export_series(request: HttpRequest, handle: Handle) -> HttpResponseBase:
     """The period by bucket of its grain."""
     query = _query(request, handle)
-    return _download(request, "series", file_name(handle, "series", query), series_rows(query))
+    return download(request, "series", file_name(handle, "series", query), series_rows(query))
 
 
 @_export
@@ -82,7 +84,7 @@ def export_breakdown(request: HttpRequest, handle: Handle) -> HttpResponseBase:
     """The period's totals by engagement type."""
     query = _query(request, handle)
     name = file_name(handle, "breakdown", query)
-    return _download(request, "breakdown", name, breakdown_rows(query))
+    return download(request, "breakdown", name, breakdown_rows(query))
 
 
 @_export
@@ -93,14 +95,14 @@ def export_tweet_series(request: HttpRequest, handle: Handle, tweet_id: int) -> 
         raise Http404("No such Tweet.")
     query = story.parse_tweet(request.GET.dict(), tweet, datetime.now(UTC), MAX_BUCKETS)
     name = file_name(handle, f"tweet_{tweet_id}", query)
-    return _download(request, "tweet_series", name, tweet_series_rows(query))
+    return download(request, "tweet_series", name, tweet_series_rows(query))
 
 
 @_export
 def export_account_days(request: HttpRequest, handle: Handle) -> HttpResponseBase:
     """The platform's own daily totals beside ours."""
     query = _query(request, handle)
-    return _download(request, "account_days", file_name(handle, "account_days", query), account_day_rows(query))
+    return download(request, "account_days", file_name(handle, "account_days", query), account_day_rows(query))
 
 
 @_export
@@ -110,7 +112,7 @@ def export_import_problems(request: HttpRequest, handle: Handle, pk: int) -> Htt
     if file is None:
         raise Http404("No such import.")
     name = f"{handle.username}_import_{file.pk}_refused.csv"
-    return _download(request, "import_problems", name, problem_rows(file))
+    return download(request, "import_problems", name, problem_rows(file))
 
 
 def _query(request: HttpRequest, handle: Handle) -> ReportQuery:
@@ -125,7 +127,7 @@ def file_name(handle: Handle, what: str, query: ReportQuery | TweetQuery) -> str
 
 def tweet_rows(query: ReportQuery) -> Iterator[Row]:
     """The rows of tweets.csv, a few hundred Tweets at a time."""
-    tweets = Tweet.objects.filter(handle=query.handle).order_by("-tweet_id")
+    tweets = tagged(query).order_by("-tweet_id")
     if query.reading is Reading.TWEETS:
         tweets = tweets.filter(created_at__gte=query.period.since, created_at__lt=query.period.until)
     before = MAX_TWEET_ID
@@ -228,7 +230,8 @@ async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _download(request: HttpRequest, kind: str, name: str, rows: Iterator[Row]) -> StreamingHttpResponse:
+def download(request: HttpRequest, kind: str, name: str, rows: Iterator[Row]) -> StreamingHttpResponse:
+    """The rows as a file of this kind of `COLUMNS`, under this name."""
     chunks = encoded(COLUMNS[kind], rows, request.GET.get("bom") in {"1", "true"})
     # The first chunk is made before anything is sent, so that what fails at once answers as a failure.
     chunks = chain([next(chunks)], chunks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -22,7 +23,7 @@ from accounts.access import EDITORS
 from accounts.models import Handle, Role, User
 from metrics.models import HandleFeed, Tweet
 from metrics.present import account_days, audience, bands, charts, clock, panels, snapshot, sources
-from metrics.query import params, report, story
+from metrics.query import campaigns, params, report, story
 from metrics.query.params import Compare, ParamError, Range, Reading, ReportQuery
 from metrics.query.report import TweetRow
 from metrics.query.tweets import check_sort
@@ -104,6 +105,7 @@ def dashboard(request: HttpRequest, username: str) -> HttpResponse:
     context = _dashboard_context(query, sort, request.GET.get("order") == "asc")
     context |= {"handle": handle, "error": error, "given": request.GET, "example_tweet": snowflake_at(now)}
     context |= {"troubled": sources.troubled(handle), "can_edit": _can_edit(request, handle)}
+    context["tags_used"] = campaigns.tags_used(handle)
     with timezone.override(query.zone):
         return render(request, "dashboard.html", context, status=400 if error else 200)
 
@@ -193,8 +195,8 @@ def _sort(given: Mapping[str, str]) -> str:
 def _ranked(query: ReportQuery, sort: str, ascending: bool) -> tuple[list[TweetRow], list[TweetRow]]:
     """The Tweets of the table, and those that move now."""
     rows = report.top_tweets(query, sort, TWEETS_SHOWN, descending=not ascending)
-    is_same = sort == "rate" and not ascending
-    moving = rows if is_same else report.top_tweets(query, "rate", MOVING_SHOWN)
+    is_same = sort == "rate" and not ascending and not query.tag
+    moving = rows if is_same else report.top_tweets(replace(query, tag=""), "rate", MOVING_SHOWN)
     return rows, [row for row in moving[:MOVING_SHOWN] if row.rate_per_minute > 0]
 
 

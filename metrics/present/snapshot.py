@@ -202,6 +202,7 @@ def _tweet(row: TweetRow, pace: list[list[int]]) -> Json:
         "lifetime": vectors(row.lifetime),
         "pace": pace,
         "times": row.times_usual,
+        "tags": [[tag, reverse("campaign", args=[tag])] for tag in tweet.tags if tag],
     }
 
 

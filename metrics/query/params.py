@@ -84,7 +84,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """One question about a handle. `requested` is what a custom range asked for."""
+    """One question about a handle. `requested` is what a custom range asked for.
+
+    With a `tag` only the Tweets that carry it are listed; totals and series stay those of all.
+    """
 
     handle: Handle
     range: Range
@@ -95,6 +98,7 @@ class ReportQuery:
     zone: ZoneInfo
     reading: Reading
     now: datetime
+    tag: str = ""
 
     @property
     def widened(self) -> bool:
@@ -108,7 +112,7 @@ class ReportQuery:
 
 
 def parse(params: Mapping[str, str], handle: Handle, now: datetime, max_buckets: int = MAX_BUCKETS) -> ReportQuery:
-    """The question that range, since, until, compare, grain, reading and zone ask.
+    """The question that range, since, until, compare, grain, reading, zone and tag ask.
 
     Unknown parameters are ignored, empty ones count as absent. Raises ParamError, which names the field.
     """
@@ -129,7 +133,8 @@ def parse(params: Mapping[str, str], handle: Handle, now: datetime, max_buckets:
     period = whole_buckets(requested, grain, zone)
     check_size(period, grain, max_buckets)
     comparison = compare_with(compare, period, grain, zone, now)
-    return ReportQuery(handle, chosen, period, requested, comparison, grain, zone, reading, now)
+    tag = given.get("tag", "")
+    return ReportQuery(handle, chosen, period, requested, comparison, grain, zone, reading, now, tag)
 
 
 def minutes_since(now: datetime) -> datetime:

@@ -68,7 +68,8 @@ def top_tweets(
 ) -> list[TweetRow]:
     """One page of the query's Tweets, in order; ties go to the larger engagements, then to the newer Tweet.
 
-    By activity these are the Tweets to which something happened in the period, otherwise those created in it.
+    By activity these are the Tweets to which something happened in the period, otherwise those created in it; with a
+    tag only those that carry it.
     """
     check_sort(sort)
     with series.snapshot():
@@ -91,6 +92,15 @@ def tweet_rows(query: ReportQuery, tweet_ids: Sequence[int]) -> list[TweetRow]:
         times_usual = usual.times_usual(engagements, query.now - tweet.created_at)
         rows.append(TweetRow(tweet, totals[number], lifetimes[number], rates.get(number, 0.0), times_usual))
     return rows
+
+
+def tagged(query: ReportQuery) -> QuerySet[Tweet]:
+    """The Tweets of the query's handle: all, or those with its tag."""
+    tweets = Tweet.objects.filter(handle=query.handle)
+    if not query.tag:
+        return tweets
+    # PostgreSQL holds no text with a NUL, and refuses to be asked for one.
+    return tweets.none() if "\x00" in query.tag else tweets.filter(tags__contains=[query.tag])
 
 
 def tweets_of(handle: Handle, tweet_ids: Sequence[int]) -> list[Tweet]:
@@ -172,8 +182,9 @@ def _ranked(query: ReportQuery, sort: str, descending: bool) -> list[int]:
 def _query_gains(query: ReportQuery, metric: Metric) -> dict[int, Gain]:
     handle_id, period = query.handle.pk, query.period
     if query.reading is Reading.ACTIVITY:
-        return _gained(handle_id, period, metric)
-    created = Tweet.objects.filter(handle_id=handle_id, created_at__gte=period.since, created_at__lt=period.until)
+        among = set(tagged(query).values_list("tweet_id", flat=True)) if query.tag else None
+        return _gained(handle_id, period, metric, among)
+    created = tagged(query).filter(created_at__gte=period.since, created_at__lt=period.until)
     numbers = list(created.values_list("tweet_id", flat=True))
     rollups = TweetRollup.objects.filter(handle_id=handle_id, tweet_id__in=numbers, grain=Grain.LIFETIME, start=EPOCH)
     return {number: Gain(0, 0, 0) for number in numbers} | _add_up([rollups], metric)

@@ -43,6 +43,12 @@ def age(instant: datetime, now: datetime | None = None) -> str:
 
 
 @register.filter
+def frequency(times: float | None) -> str:
+    """How often each person saw something: "1.84"; a dash where that is not known."""
+    return figures.DASH if times is None else figures.rounded(times, 2)
+
+
+@register.filter
 def lag(milliseconds: int) -> str:
     """How far something is behind: "12 ms", "3.2 s"."""
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

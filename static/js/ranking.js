@@ -4,6 +4,7 @@ import * as numbers from "./numbers.js";
 import { setFigure, setText } from "./patch.js";
 
 const MOVING_SHOWN = 5;
+const PICKED = "[data-pick]:checked";
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Ranking {
@@ -58,9 +59,9 @@ export class Ranking {
     this.root.querySelector("[data-moving-none]").hidden = this.list.children.length > 0;
   }
 
-  /** Somebody points at the card, or has the focus in a row. */
+  /** Somebody points at the card, has the focus in a row, or has ticked some. */
   isRead() {
-    return this.card.matches(":hover") || this.body.contains(document.activeElement);
+    return this.card.matches(":hover") || this.body.contains(document.activeElement) || this.body.querySelector(PICKED) !== null;
   }
 
   /** Say how many rows would move, and leave them. */
@@ -76,14 +77,15 @@ export class Ranking {
     this.move(this.body, this.order(this.model.shown.map((id) => this.model.byId.get(id))).map(({ id }) => id));
   }
 
-  /** Make rows for Tweets that have none, and remove those of Tweets that are gone. */
+  /** Make rows for Tweets that have none, and remove those of Tweets that are gone, unless they are ticked. */
   rows(container, tweets, template) {
     const wanted = new Set(tweets.map(({ id }) => id));
-    for (const row of [...container.children]) if (!wanted.has(row.dataset.tweet)) row.remove();
+    for (const row of [...container.children]) if (!wanted.has(row.dataset.tweet) && !row.querySelector(PICKED)) row.remove();
     for (const { id } of tweets) {
       if (container.querySelector(`[data-tweet="${id}"]`)) continue;
       const row = this.root.querySelector(`#${template}`).content.firstElementChild.cloneNode(true);
       row.dataset.tweet = id;
+      row.querySelector("[data-pick]")?.setAttribute("value", id);
       container.append(row);
     }
   }
@@ -111,6 +113,8 @@ export class Ranking {
     set("[data-age]", numbers.age((now - tweet.created_at) / 1000));
     set("[data-media]", tweet.media);
     row.querySelector("a").href = tweet.url;
+    row.querySelector("[data-pick]")?.setAttribute("aria-label", `Choose this Tweet: ${tweet.text.slice(0, 60)}`);
+    showTags(row.querySelector("[data-tags]"), tweet.tags);
     const rate = row.querySelector("[data-rate]");
     if (rate) setFigure(rate, numbers.rate(this.model.rate(tweet, now)));
     const chip = row.querySelector("[data-times]");
@@ -125,6 +129,17 @@ export class Ranking {
     if (name === "engagement_rate") return numbers.percent(this.model.vocabulary.rate(tweet.totals));
     return numbers.count(this.model.vocabulary.of(name, tweet.totals));
   }
+}
+
+/** @param {HTMLElement|null} place @param {Array<[string, string]>} tags each with the address of its campaign */
+function showTags(place, tags) {
+  if (!place || [...place.children].map((chip) => chip.textContent).join("\n") === tags.map(([tag]) => tag).join("\n")) return;
+  const chips = tags.map(([tag, url]) => {
+    const chip = Object.assign(document.createElement("a"), { className: "chip chip--tag clip", href: url, textContent: tag });
+    chip.setAttribute("hx-boost", "false");
+    return chip;
+  });
+  place.replaceChildren(...chips);
 }
 
 /** Ids are longer than a number can hold: the longer string is larger, then letter by letter. */
