@@ -30,7 +30,7 @@ from metrics.vocabulary.sketches import Sketch, hours_since
 
 log = structlog.get_logger(__name__)
 
-GATHER_SECONDS: Final = 2.0
+GATHER_SECONDS: Final = 3.0
 MOST_EVENTS: Final = 300_000
 _TRIM_SECONDS: Final = 2.0
 _ENTRIES_AT_ONCE: Final = 500
