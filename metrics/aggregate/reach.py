@@ -21,6 +21,7 @@ from psycopg import Cursor
 
 from metrics import stream
 from metrics.aggregate.arrivals import Batch
+from metrics.aggregate.rollups import POISON
 from metrics.models import OF_HANDLE, Audience
 from metrics.stream import Cargo, Group
 from metrics.vocabulary import events as vocabulary
@@ -87,7 +88,7 @@ class Writer:
         """Keep what is held now; returns how many events that were."""
         if not self._held:
             return 0
-        keep(self.shard, self._held)
+        keep_what_can_be(self.shard, self._held)
         kept = self._held_records()
         stream.acknowledge(self.shard, self._held, Group.REACH)
         self._held = []
@@ -109,22 +110,34 @@ class Writer:
             yield entries
 
 
+def keep_what_can_be(shard: int, entries: Sequence[stream.Entry]) -> None:
+    """Keep the entries together; when that cannot be, one by one, passing over those at fault. Raises OperationalError.
+
+    The writer of rollups sets such entries aside, where an admin finds them; with `rebuild` their people come, too.
+    """
+    try:
+        keep(shard, entries)
+    except POISON as error:
+        log.warning("people_one_by_one", shard=shard, entries=len(entries), error=str(error).strip())
+        for entry in entries:
+            _keep_alone(shard, entry)
+
+
+def _keep_alone(shard: int, entry: stream.Entry) -> None:
+    try:
+        keep(shard, [entry])
+    except POISON as error:
+        log.error("entry_without_people", shard=shard, entry=entry.id, error=str(error).strip())
+
+
 def keep(shard: int, entries: Iterable[stream.Entry]) -> None:
     """Put the people of the entries' events into their sketches; a repeat changes nothing. Raises DatabaseError."""
     add(shard, buckets(_events_of(entries), hours_since(timezone.now())))
 
 
 def _events_of(entries: Iterable[stream.Entry]) -> Batch:
-    parts = [np.empty(0, dtype=vocabulary.PACKED_DTYPE)]
-    for entry in entries:
-        if entry.cargo is not Cargo.EVENTS or not entry.payload:
-            continue
-        try:
-            parts.append(vocabulary.unpack(entry.payload))
-        except ValueError as error:
-            # The writer of rollups sets it aside, where an admin finds it.
-            log.warning("entry_without_people", entry=entry.id, error=str(error))
-    return np.concatenate(parts)
+    payloads = (entry.payload for entry in entries if entry.cargo is Cargo.EVENTS)
+    return np.concatenate([np.empty(0, dtype=vocabulary.PACKED_DTYPE), *map(vocabulary.unpack, payloads)])
 
 
 def buckets(events: Batch, since: datetime) -> Buckets:

@@ -19,6 +19,7 @@ from metrics.aggregate.reach import Key
 from metrics.models import Audience, DroppedDay, HandleRollup, ReachSketch, StreamCursor, TweetRollup
 from metrics.stream import Group
 from metrics.vocabulary.engagements import CODE, TYPES
+from metrics.vocabulary.events import PACKED
 from metrics.vocabulary.periods import EPOCH, Grain
 from metrics.vocabulary.sketches import Sketch, hours_since
 from tests.aggregate.events import NOW, Event, entries
@@ -182,10 +183,13 @@ def test_it_takes_over_what_a_dead_writer_was_handed(northwind: Handle) -> None:
 def test_it_passes_over_what_it_cannot_read(northwind: Handle) -> None:
     writer = reach.Writer(SHARD)
     stream.append(SHARD, b"no events")
+    far = PACKED.pack(northwind.pk, Event(1, 0, 0, 0).tweet_id, 2**62, b"sixteen bytes 01", 7, 1, 0, 0)
+    stream.append(SHARD, far)
     sent(northwind, Event(1, 0, 0, 60, person=1))
     writer.step(1)
     assert writer.flush() >= 1
-    assert ReachSketch.objects.exists()
+    assert stored(northwind) == expected(northwind, [Event(1, 0, 0, 60, person=1)])
+    assert stream.backlog(SHARD, Group.REACH) == 0
 
 
 def test_a_group_that_is_younger_than_the_stream_owes_only_what_waits(northwind: Handle) -> None:
