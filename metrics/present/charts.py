@@ -49,7 +49,7 @@ def activity(report: Report, tweets: Sequence[Tweet]) -> Figure:
         ]
     traces.append(_published(tweets))
     layout = layout_of(
-        xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone)),
+        xaxis=time_axis(query.period, clock.ticks(query.period, query.zone)),
         yaxis=count_axis([0, 0.56]),
         yaxis2=count_axis([0.68, 1.0]),
         yaxis3={"domain": [0.585, 0.64], "visible": False, "fixedrange": True, "range": [-1, 1]},
@@ -71,7 +71,7 @@ def video(report: Report) -> Figure:
         drawn = min(len(report.previous_series.counts), len(edges) - 1)
         traces.append(_dotted("video_views", "y", edges, report.previous_series.counts[:drawn], "var(--ink-2)"))
     layout = layout_of(
-        xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
+        xaxis=time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
         yaxis=count_axis([0, 1]),
         barmode="overlay",
     )
@@ -139,7 +139,7 @@ def growth_by_clock(report: TweetReport) -> Figure:
         _curve("engagements", "y", x, METRICS["engagements"].of(sums).tolist(), "var(--social)", filled=True),
     ]
     layout = layout_of(
-        xaxis=_time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
+        xaxis=time_axis(query.period, clock.ticks(query.period, query.zone, most=6)),
         yaxis=count_axis([0, 0.56]),
         yaxis2=count_axis([0.66, 1.0]),
     )
@@ -192,7 +192,7 @@ def velocity(series: Series, until: datetime) -> Figure:
     labels = [figures.count(minutes) for minutes in (60, 45, 30, 15)]
     at = [edges[-1 - minutes] for minutes in (60, 45, 30, 15) if minutes < len(edges)]
     ticks = clock.Ticks((*at, edges[-1]), (*[f"−{label} min" for label in labels[-len(at) :]], "now"))
-    layout = layout_of(xaxis=_time_axis(Period(edges[0], until), ticks), yaxis=count_axis([0, 1]), barmode="stack")
+    layout = layout_of(xaxis=time_axis(Period(edges[0], until), ticks), yaxis=count_axis([0, 1]), barmode="stack")
     return figure_of(_stack(edges, series.counts, is_running=True), layout)
 
 
@@ -300,7 +300,8 @@ def plain_axis() -> Figure:
     }
 
 
-def _time_axis(period: Period, ticks: clock.Ticks) -> Figure:
+def time_axis(period: Period, ticks: clock.Ticks) -> Figure:
+    """An axis of a period, labelled at these ticks; x is milliseconds since the epoch."""
     marks = {
         "type": "date",
         "range": [_ms(period.since), _ms(period.until)],

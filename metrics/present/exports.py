@@ -26,6 +26,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Handle
 from metrics.models import FileImport, ImportProblem, Tweet
 from metrics.present.account_days import account_day_rows
+from metrics.present.audience import week_rows
 from metrics.present.columns import COLUMNS, Cell, by_type, measures, people
 from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
@@ -103,6 +104,13 @@ def export_account_days(request: HttpRequest, handle: Handle) -> HttpResponseBas
     """The platform's own daily totals beside ours."""
     query = _query(request, handle)
     return download(request, "account_days", file_name(handle, "account_days", query), account_day_rows(query))
+
+
+@_export
+def export_audience(request: HttpRequest, handle: Handle) -> HttpResponseBase:
+    """Whom the handle reached each week, and which of them were new."""
+    now = datetime.now(UTC)
+    return download(request, "audience", f"{handle.username}_audience_{now:%Y%m%d}.csv", week_rows(handle, now))
 
 
 @_export

@@ -270,12 +270,14 @@ def _visible_tweet(request: HttpRequest, username: str, tweet_id: int) -> Tweet:
 def _tweet_context(told: report.TweetReport) -> Context:
     query = told.query
     steps, marked = panels.funnel(told.lifetime), bands.of_tweet(told)
+    reached = audience.of_tweet(query)
     until = told.velocity.starts[-1] + DisplayGrain.MINUTE.length
     return {
         "query": query,
         "tweet": query.tweet,
         "report": told,
-        "people": audience.of_tweet(query),
+        "people": reached,
+        "curve": audience.curve_of(query, reached),
         "tiles": panels.tiles(told.lifetime, None, told.velocity.counts),
         "groups": panels.breakdown(told.lifetime, None),
         "funnel": steps,

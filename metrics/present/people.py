@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from metrics.present import clock, figures
 from metrics.query.audience import Basis, Reach, Reached, Span
+from metrics.query.overlap import Week
 
 TOO_SMALL = "too small to tell"
 NOT_REPORTED = "not reported by this source"
@@ -138,3 +139,9 @@ def _widened(span: Span, zone: ZoneInfo) -> str:
     until = "now" if span.period.until > span.now else clock.moment(span.period.until, zone)
     kept = "People are kept by hour for a week and by UTC day before"
     return f"{kept}: these figures are of {since} to {until}."
+
+
+def untold(week: Week) -> str:
+    """Why nothing is said of a week's new and returning people."""
+    is_unreported = week.reach.basis is Basis.UNREPORTED
+    return NOT_REPORTED if is_unreported else "cannot be told: a new key began"

@@ -130,6 +130,15 @@ class Reached:
         return self.named_impressions / people if people and self.seen.basis is not Basis.REPORTED else None
 
 
+def reach_of(found: People) -> Reach:
+    """How many they are: of people of several epochs, who cannot be matched, only the bounds are known."""
+    estimates = [sketch.estimate for sketch in found.values()] or [NOBODY.estimate]
+    if len(estimates) == 1:
+        return Reach.of(estimates[0])
+    low, high = max(each.low for each in estimates), sum(each.high for each in estimates)
+    return Reach(Basis.BOUNDS, None, round(low), round(high))
+
+
 def member(tweet: Tweet) -> Member:
     """The Tweet as a member of a set."""
     return Member(tweet.handle_id, tweet.tweet_id)
@@ -230,12 +239,8 @@ def _wanted(members: Iterable[Member], asked: Span) -> Iterator[tuple[list[Membe
 
 def _reach(found: People, happened: int, reported: Mapping[Member, int], members: Sequence[Member]) -> Reach:
     """What is known: our own count, the bounds of several epochs or reports, one report, or nothing."""
-    if len(found) == 1:
-        return Reach.of(next(iter(found.values())).estimate)
     if found:
-        estimates = [sketch.estimate for sketch in found.values()]
-        low, high = max(each.low for each in estimates), sum(each.high for each in estimates)
-        return Reach(Basis.BOUNDS, None, round(low), round(high))
+        return reach_of(found)
     told = [reported[one] for one in members if one in reported]
     if len(told) == 1 and len(members) == 1:
         return Reach(Basis.REPORTED, told[0], told[0], told[0])

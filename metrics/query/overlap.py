@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from accounts.models import Handle
 from metrics.models import Audience, HandleRollup
-from metrics.query.audience import UNREPORTED, Member, People, Reach, Span, fetch, people, reached, whole
+from metrics.query.audience import UNREPORTED, Member, People, Reach, Span, fetch, people, reach_of, reached, whole
 from metrics.vocabulary import periods, sketches
 from metrics.vocabulary.periods import EPOCH, Grain, Period, Piece
 from metrics.vocabulary.sketches import NOBODY, Sketch, hours_since
@@ -163,8 +163,7 @@ def _week(period: Period, by_week: Mapping[int, People], place: int) -> Week:
         before = _joined(before, by_week.get(earlier, {}))
     epochs = {*mine, *before}
     if len(epochs) > 1:
-        (newest,), _ = _of_newest_epoch([mine])
-        return Week(period, Reach.of(newest.estimate), None, None)
+        return Week(period, reach_of(mine), None, None)
     (own, earlier_people), _ = _of_newest_epoch([mine, before])
     new, returning = own - earlier_people, own & earlier_people
     return Week(period, *(Reach.of(each.estimate) for each in (own, new, returning)))

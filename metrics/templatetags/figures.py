@@ -25,6 +25,7 @@ for _format in (
     register.filter(_format.__name__, _format)
 register.filter("people", people.number)
 register.filter("people_interval", people.interval)
+register.filter("untold", people.untold)
 
 
 @register.filter

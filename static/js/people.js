@@ -13,7 +13,7 @@ document.addEventListener("visibilitychange", () => {
 
 document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
   const fresh = detail.fragment.firstElementChild;
-  if (!fresh?.id.startsWith("people-")) return;
+  if (!/^(people|reach)-/.test(fresh?.id)) return;
   detail.shouldSwap = fresh.textContent !== detail.target.textContent;
   const number = (root) => root.querySelector("[data-people]");
   if (number(fresh)?.textContent !== number(detail.target)?.textContent) number(fresh)?.classList.add("is-changed");

@@ -116,3 +116,8 @@ export function ageReadings(chart) {
     },
   };
 }
+
+/** What the server says of each point. @param {() => Array<import("./hover.js").Reading & {share:number}>} told */
+export function toldReadings(told) {
+  return { count: () => told().length, share: (index) => told()[index].share, read: (index) => told()[index] };
+}

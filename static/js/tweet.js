@@ -9,6 +9,7 @@ import { Hover } from "./hover.js";
 import { mount, snapshotUrl } from "./mount.js";
 import { rate, times } from "./numbers.js";
 import { setText, throttled } from "./patch.js";
+import { ReachCurve } from "./reach.js";
 import { ageReadings, growthReadings, velocityReadings } from "./readings.js";
 import { drawFunnel, showBreakdown, showCorrections, showFunnel, showSeries } from "./tables.js";
 import { showTiles } from "./tiles.js";
@@ -33,6 +34,7 @@ class TweetPage {
     this.take(page);
     const { clock, age, velocity } = this.cards.charts;
     this.hovers = [new Hover(clock, growthReadings(this.growth)), new Hover(age, ageReadings(age)), new Hover(velocity, velocityReadings(this.velocity))];
+    this.reach = new ReachCurve(this.cards);
     this.curvesDue = 0;
     this.showSoon = throttled(() => this.show(), CHART_APART);
     this.cards.draw();
@@ -179,6 +181,7 @@ class TweetPage {
     this.showSoon.cancel();
     this.badge.end();
     this.feed.end();
+    this.reach.end();
     this.cards.end();
   }
 }

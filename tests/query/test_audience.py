@@ -124,7 +124,11 @@ _anything = st.builds(
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(_anything, max_size=25, unique_by=lambda event: event.key), st.integers(0, 400), st.integers(1, 400))
+@given(
+    st.lists(_anything, min_size=1, max_size=25, unique_by=lambda event: event.key),
+    st.integers(0, 400),
+    st.integers(1, 400),
+)
 def test_it_holds_exactly_those_of_the_widened_period(
     northwind: Handle, events: list[Event], ago: int, length: int
 ) -> None:
