@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from metrics import stream
+from metrics.ingest import reported, sources
 from metrics.ingest import snapshots as snapshot_border
-from metrics.ingest import sources
 from metrics.ingest import tweets as tweet_border
+from metrics.ingest.reported import Report
 from metrics.ingest.snapshots import IncomingSnapshot
 from metrics.ingest.sources import Taken
 from metrics.ingest.tweets import IncomingTweet
@@ -30,6 +31,7 @@ class Delivery:
     events: Sequence[IncomingEvent] = ()
     snapshots: Sequence[IncomingSnapshot] = ()
     tweets: Sequence[IncomingTweet] = ()
+    reports: Sequence[Report] = ()
     ignored: dict[str, int] = field(default_factory=dict)
 
 
@@ -66,6 +68,7 @@ def take(source: Source, delivery: Delivery) -> Receipt:
     posts = packed("tweet", delivery.tweets, lambda tweet: tweet_border.checked(tweet, handles))
     if posts:
         tweet_border.upsert(posts)
+    reported.keep(source, delivery.reports)
     shard = stream.shard_of(source.handle_id)
     if events:
         stream.append(shard, b"".join(events))

@@ -2,17 +2,19 @@
 
 A summary holds the cumulative counts of one Tweet as of its `end_time`. Given and taken back are told apart there, and
 as net in a snapshot. Where organic and promoted counts stand beside the total, both parts are kept; the vendor's totals
-alone are kept as both together. Unique counts are passed over.
+alone are kept as both together. Unique counts are kept as the source's word on how many people there were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from metrics.ingest.reported import Report
 from metrics.ingest.snapshots import IncomingSnapshot
 from metrics.ingest.tweets import IncomingTweet
+from metrics.models import Audience
 from metrics.vocabulary.engagements import CODE, TYPES, UNDO_OF
 from metrics.vocabulary.snapshots import MAX_TOTAL, Part
 
@@ -36,6 +38,7 @@ class Summary(NamedTuple):
     tweet_id: int
     end_us: int
     counts: Counts
+    people: Mapping[Audience, int] = {}
 
 
 class Told(NamedTuple):
@@ -109,9 +112,27 @@ def summary_of(event: Any) -> Summary | None:
                 return None
             if ended.tzinfo is None:
                 ended = ended.replace(tzinfo=UTC)
-            counts = dict(_counts(metrics))
-            return Summary(int(number), round(ended.timestamp() * 1_000_000), counts) if counts else None
+            counts, end_us = dict(_counts(metrics)), round(ended.timestamp() * 1_000_000)
+            return Summary(int(number), end_us, counts, dict(_people(metrics))) if counts else None
     return None
+
+
+def _people(metrics: dict[str, Any]) -> Iterator[tuple[Audience, int]]:
+    """How many people are said to have seen the Tweet, and to have engaged with it."""
+    told = {
+        Audience.SEEN: metrics.get("impressions"),
+        Audience.ENGAGED: _dict(metrics.get("engagements")).get("overall"),
+    }
+    for audience, node in told.items():
+        match _dict(node).get("unique"):
+            case {"count": int(count)} if 0 <= count <= MAX_TOTAL and not isinstance(count, bool):
+                yield audience, count
+
+
+def reports_of(summary: Summary) -> list[Report]:
+    """What a summary says of people."""
+    as_of = datetime.fromtimestamp(summary.end_us / 1e6, UTC)
+    return [Report(summary.tweet_id, audience, people, as_of) for audience, people in summary.people.items()]
 
 
 def _counts(metrics: dict[str, Any]) -> Iterator[tuple[tuple[str, Part], int]]:
@@ -135,7 +156,7 @@ def snapshots_of(summary: Summary, as_of_us: int) -> list[IncomingSnapshot]:
 
     A type of which more was taken back than ever given is left out: no net can say that.
     """
-    tweet_id, _, counts = summary
+    tweet_id, counts = summary.tweet_id, summary.counts
     as_of = datetime.fromtimestamp(as_of_us / 1e6, UTC)
     found = []
     for part, each in _by_part(counts).items():

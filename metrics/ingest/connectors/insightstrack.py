@@ -29,7 +29,7 @@ from metrics.ingest.connectors import (
     SourceError,
 )
 from metrics.ingest.intake import Delivery
-from metrics.ingest.summaries import Memory, Summary, Told, snapshots_of, summary_of, tweet_of
+from metrics.ingest.summaries import Memory, Summary, Told, reports_of, snapshots_of, summary_of, tweet_of
 from metrics.ingest.tweets import IncomingTweet
 from metrics.models import Source, Tweet
 
@@ -37,7 +37,7 @@ from metrics.models import Source, Tweet
 SILENCE_SECONDS = 30.0
 MOST_BACKFILL_MINUTES = 5
 LONGEST_LINE = 1_000_000
-MOST_WAITING = 20_000  # Tweets of which something waits to be stored
+MOST_WAITING = 20_000  # messages that wait to be stored
 MOST_KINDS = 20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SAYS_WHY = {
@@ -199,6 +199,8 @@ class Reading:
         self._summaries: dict[int, Told] = {}
         self._partial: list[Told] = []
         """Summaries that leave out types which an earlier one that still waits has told."""
+        self._peopled: dict[tuple[int, int], Summary] = {}
+        """Summaries that say how many people there were, by Tweet and time: they may say nothing else that is new."""
         self._tweets: dict[int, IncomingTweet] = {}
         self._unstored: set[int] = set()
         self._ignored: Counter[str] = Counter()
@@ -238,7 +240,7 @@ class Reading:
                 if line.strip():
                     self._hear(line)
             self._stirred.set()
-            if len(self._summaries) + len(self._partial) + len(self._tweets) > MOST_WAITING:
+            if sum(map(len, (self._summaries, self._partial, self._peopled, self._tweets))) > MOST_WAITING:
                 self._has_room.clear()
             await self._has_room.wait()
         # Half a line at the end is told again after the next backfill.
@@ -264,6 +266,8 @@ class Reading:
                 self._ignore("no JSON object")
 
     def _hear_summary(self, summary: Summary) -> None:
+        if summary.people:
+            self._peopled[summary.tweet_id, summary.end_us] = summary
         told = self._memory.dated(summary)
         if told is None:
             return
@@ -285,6 +289,7 @@ class Reading:
             self._tweets[tweet_id] = tweet
         if told := self._memory.unclaimed.pop(tweet_id, None):
             self._summaries.setdefault(tweet_id, told)
+            self._peopled.setdefault((tweet_id, told.summary.end_us), told.summary)
 
     def _hear_revoke(self, user_id: str, at: str) -> None:
         if user_id == self._user_id or (self._user_id is None and self._memory.takes_all):
@@ -299,19 +304,21 @@ class Reading:
 
     @property
     def _waits(self) -> bool:
-        return bool(self._summaries or self._partial or self._tweets or self._ignored or self._revoked_at is not None)
+        heard = self._summaries or self._partial or self._peopled or self._tweets or self._ignored
+        return bool(heard) or self._revoked_at is not None
 
     async def _store(self) -> None:
         self._stirred.clear()
         lag_ms, revoked_at = None, self._revoked_at
         if self._waits:
             told = [*self._summaries.values(), *self._partial]
-            tweets, ignored = self._tweets, self._ignored
-            self._summaries, self._partial, self._tweets, self._ignored = {}, [], {}, Counter()
+            tweets, ignored, peopled = list(self._tweets.values()), self._ignored, self._peopled
+            self._summaries, self._partial, self._tweets, self._ignored, self._peopled = {}, [], {}, Counter(), {}
             self._has_room.set()
             ours = await self._of_ours(told, ignored)
             snapshots = [snapshot for each in ours for snapshot in snapshots_of(*each)]
-            await self._take(Delivery(snapshots=snapshots, tweets=list(tweets.values()), ignored=dict(ignored)))
+            reports = [report for each in peopled.values() if self._is_ours(each) for report in reports_of(each)]
+            await self._take(Delivery(snapshots=snapshots, tweets=tweets, reports=reports, ignored=dict(ignored)))
             self._unstored -= {each.summary.tweet_id for each in told if each.summary.tweet_id not in self._summaries}
             lag_ms = max(0, int(datetime.now(UTC).timestamp() * 1000) - self._end_us // 1000) if ours else None
             self._memory.trim()
@@ -334,7 +341,7 @@ class Reading:
             is_ours |= dict.fromkeys(await self._shift.do(_stored(self._shift.source.handle_id, unknown)), True)
         ours = []
         for each in told:
-            if is_ours.get(each.summary.tweet_id, self._memory.takes_all):
+            if self._is_ours(each.summary):
                 ours.append(each)
             elif each.summary.tweet_id in is_ours:
                 ignored["summary of another handle"] += 1
@@ -342,6 +349,9 @@ class Reading:
                 ignored["summary of an unknown Tweet"] += 1
                 self._memory.unclaimed[each.summary.tweet_id] = each
         return ours
+
+    def _is_ours(self, summary: Summary) -> bool:
+        return self._memory.is_ours.get(summary.tweet_id, self._memory.takes_all)
 
 
 def _stored(handle_id: int, numbers: list[int]) -> Callable[[], list[int]]:

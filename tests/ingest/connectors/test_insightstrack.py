@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
 
 from metrics import stream
 from metrics.ingest.connectors import SettingsError, SourceError, insightstrack, registry
-from metrics.models import Outage, Source, SourceState, Tweet
+from metrics.models import Audience, Outage, ReportedReach, Source, SourceState, Tweet
+from metrics.query.audience import Basis, Member, Reach, reached, span
 from metrics.stream import Cargo
 from metrics.vocabulary import snapshots as vocabulary
 from metrics.vocabulary.engagements import NAMES
@@ -113,6 +115,47 @@ def test_it_tells_the_sum_alone_where_a_part_had_more_taken_back_than_given(sour
     assert (organic["favorites"], promoted["favorites"]) == (4, 2)
     assert (both["part"], both["retweets"], both["unretweets"]) == (Part.BOTH, 3, 3)
     assert not {"retweets", "unretweets"} & {*organic, *promoted}
+
+
+def with_people(summary: dict[str, Any], seen: object, engaged: object = None) -> dict[str, Any]:
+    metrics = summary["summary_event"]["metrics"]
+    metrics["impressions"]["unique"] = {"count": seen}
+    metrics["engagements"]["overall"] = {"total": {"count": 9}} | ({"unique": {"count": engaged}} if engaged else {})
+    return summary
+
+
+def reports(source: Source) -> dict[tuple[int, Audience], int]:
+    rows = ReportedReach.objects.filter(source_id=source.pk, handle=source.handle)
+    return {(row.tweet_id, Audience(row.audience)): row.people for row in rows}
+
+
+def test_it_keeps_how_many_people_are_reported(source: Source, upstream: Upstream) -> None:
+    with Worked(source):
+        upstream.is_read()
+        upstream.say(with_people(a_summary(favorites=9), 7, 2))
+        eventually(lambda: reports(source) == {(TWEET, Audience.SEEN): 7, (TWEET, Audience.ENGAGED): 2}, 10, "kept")
+        # People are known later than counts: the same counts again, and what is older.
+        upstream.say(with_people(a_summary(favorites=9), 8))
+        upstream.say(with_people(a_summary(NOW - timedelta(minutes=1), favorites=4), 5))
+        eventually(lambda: reports(source) == {(TWEET, Audience.SEEN): 8, (TWEET, Audience.ENGAGED): 2}, 10, "renewed")
+        upstream.say(with_people(a_summary(NOW + timedelta(days=400), favorites=9), 99), a_summary(tweet_id=2**63))
+        upstream.say(with_people(a_summary(NOW + timedelta(seconds=1), favorites=9), "many", True))
+        upstream.say(with_people(a_summary(NOW + timedelta(seconds=2), favorites=9), 6, 3))
+        eventually(lambda: reports(source) == {(TWEET, Audience.SEEN): 6, (TWEET, Audience.ENGAGED): 3}, 10, "less")
+    found = reached([[Member(source.handle_id, TWEET)]], span(None, timezone.now()))[0]
+    assert (found.seen, found.engaged) == (Reach(Basis.REPORTED, 6, 6, 6), Reach(Basis.REPORTED, 3, 3, 3))
+
+
+def test_it_keeps_reports_of_its_own_tweets_alone(source: Source, upstream: Upstream) -> None:
+    source.settings["tweets"] = "own"
+    source.save()
+    with Worked(source):
+        upstream.is_read()
+        upstream.say(with_people(a_summary(), 7), with_people(a_summary(tweet_id=TWEET + 1), 8))
+        ignores(source, summary_of_an_unknown_Tweet=2)
+        assert reports(source) == {}
+        upstream.say(a_tweet("northwind"), a_tweet("acme", TWEET + 1))
+        eventually(lambda: reports(source) == {(TWEET, Audience.SEEN): 7}, 10, "the Tweet's people are kept")
 
 
 def test_it_reads_lines_that_are_split_anywhere(source: Source, upstream: Upstream) -> None:
