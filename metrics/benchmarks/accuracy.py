@@ -50,15 +50,17 @@ CASES: Final = tuple(
 )
 
 
-def accuracy(meters: Meters, runs: int = RUNS, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
+def accuracy(
+    meters: Meters, runs: int = RUNS, sizes: Sequence[int] = SIZES, cases: Sequence[Case] = CASES
+) -> dict[str, Any]:
     """For each case: in which share of the runs the interval held the truth, and the relative error (1 σ)."""
     random = np.random.default_rng(20_261_126)
     found = {}
-    with meters("Cases", "cases", float(len(sizes) + len(CASES))) as meter:
+    with meters("Cases", "cases", float(len(sizes) + len(cases))) as meter:
         for size in sizes:
             found[f"{size:,} people"] = _summary([_crowd_of(random, size) for _ in range(runs)])
             meter.show(float(len(found)), len(found))
-        for case in CASES:
+        for case in cases:
             found[case.name] = _summary([_combined(random, case) for _ in range(runs)])
             meter.show(float(len(found)), len(found))
     return {"cases": found, "runs": runs}

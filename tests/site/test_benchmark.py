@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from io import StringIO
 
 import msgspec
-import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import Handle, Team, User
+from metrics import stream
 from metrics.aggregate import events, partitions
-from metrics.benchmarks import measures, queries, reading, streaming
+from metrics.benchmarks import accuracy, measures, queries, reach, reading, streaming
 from metrics.benchmarks.bodies import Template
 from metrics.benchmarks.guests import RUN_LOCK, Guest, Guests, is_exact
-from metrics.benchmarks.installation import part_of
+from metrics.benchmarks.installation import Installation, part_of
 from metrics.benchmarks.posting import DripPlan
 from metrics.ingest.validation import IncomingEvent, pack
-from metrics.models import EngagementEvent
+from metrics.models import EngagementEvent, ReachSketch
 from metrics.present.summaries import summary
 from metrics.query.following import State
-from metrics.vocabulary import events as vocabulary
+from metrics.stream import Entry
 from metrics.vocabulary.engagements import N_TYPES
 from tests.stack import Stack
 
@@ -49,11 +49,8 @@ def _count(guest: Guest, body: bytes) -> None:
     handles = {guest.handle.username: guest.handle.pk}
     now_us = time.time_ns() // 1000
     items = msgspec.json.decode(body, type=list[IncomingEvent])
-    packed = vocabulary.unpack(b"".join(pack(item, handles, now_us)[2] for item in items))
-    batch = np.empty(len(packed), dtype=[*vocabulary.PACKED_DTYPE.descr, ("received_at", "<i8")])
-    for name in vocabulary.PACKED_DTYPE.names or ():
-        batch[name] = packed[name]
-    batch["received_at"] = now_us
+    payload = b"".join(pack(item, handles, now_us)[2] for item in items)
+    batch = events.batch_of([Entry(f"{now_us // 1000}-0", payload)])
     events.ensure_partitions(batch)
     events.count(batch)
 
@@ -201,3 +198,24 @@ def test_it_imports_a_file_exactly(live_stack: Stack) -> None:
     told = json.loads(live_stack.manage("benchmark", "files", "--json", "--seconds", "0.4", "--url", live_stack.url))
     assert (told["rows"], told["exact"]) == (8_000, True)
     assert told["rows_per_second"] >= told["counted_per_second"] > 0
+
+
+def test_it_holds_its_estimates_against_the_truth() -> None:
+    cases = [case for case in accuracy.CASES if case.sets == 2]
+    found = accuracy.accuracy(_meter, runs=30, sizes=(100, 20_000), cases=cases)["cases"]
+    assert found["100 people"] == {"held": 1.0, "relative_error": 0.0, "mean_people": 100.0}
+    assert set(found) == {"100 people", "20,000 people", *(case.name for case in cases)}
+    # Of 30 runs; the command's 500 tell it more exactly.
+    assert all(case["held"] >= 0.8 for case in found.values())
+    assert found["20,000 people"]["relative_error"] < 0.03
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_measures_what_people_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TWEETS", 12), ("RUNS", 2)):
+        monkeypatch.setattr(reach, name, value)
+    told = reach.cost(Installation("127.0.0.1", 1), 0.02, _meter)
+    assert (told["events"], told["sketches"]) == (4_000, 12 * 29)
+    assert all(told[name] > 0 for name in ("events_per_second", "tweet_p95_ms", "union_p95_ms", "overlap_p95_ms"))
+    assert not ReachSketch.objects.exists()
+    assert not stream.client().exists(stream.stream_key(reach._UNUSED_SHARD))
