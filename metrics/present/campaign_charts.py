@@ -1,4 +1,4 @@
-"""The figure of a campaign: everybody whom it had reached after each Tweet, and those of them that were new.
+"""The figure of a campaign: everybody whom it had reached after each Tweet above, those of them that were new below.
 
 Each point carries, as `customdata`, what the page says of it under the pointer.
 """
@@ -25,6 +25,7 @@ def growth(parts: Sequence[Part], zone: ZoneInfo) -> charts.Figure:
     line = go.Scatter(
         x=places,
         y=[total.people for total in totals],
+        yaxis="y2",
         mode="lines+markers" if len(parts) <= MOST_TICKS else "lines",
         line={"width": 2, "color": "var(--accent)"},
         marker={"size": 6, "color": "var(--accent)"},
@@ -32,7 +33,8 @@ def growth(parts: Sequence[Part], zone: ZoneInfo) -> charts.Figure:
         customdata=[_words(part, zone) for part in parts],
         meta={"of": "total"},
     )
-    layout = charts.layout_of(xaxis=_places(len(parts)), yaxis=charts.count_axis([0, 1]), bargap=0.35)
+    panels = {"yaxis": charts.count_axis([0, 0.34]), "yaxis2": charts.count_axis([0.44, 1])}
+    layout = charts.layout_of(xaxis=_places(len(parts)), **panels)
     return charts.figure_of([*_band(places, totals), _bars(places, parts), line], layout)
 
 
@@ -40,6 +42,8 @@ def _bars(places: Sequence[int], parts: Sequence[Part]) -> go.Bar:
     return go.Bar(
         x=list(places),
         y=[part.step.new.people if part.step.new.is_told else None for part in parts],
+        # Of few Tweets, too, a bar is a bar and no wall.
+        width=[min(0.65, 0.06 * len(parts)) if len(parts) <= MOST_TICKS else 0.9] * len(parts),
         marker={"color": "var(--social)"},
         hoverinfo="none",
         meta={"of": "new"},
@@ -48,7 +52,13 @@ def _bars(places: Sequence[int], parts: Sequence[Part]) -> go.Bar:
 
 def _band(places: Sequence[int], totals: Sequence[Reach]) -> list[go.Scatter]:
     """The interval of everybody so far, between two lines that are not drawn."""
-    plain = {"x": list(places), "mode": "lines", "line": {"width": 0, "color": "rgba(0,0,0,0)"}, "hoverinfo": "skip"}
+    plain = {
+        "x": list(places),
+        "yaxis": "y2",
+        "mode": "lines",
+        "line": {"width": 0, "color": "rgba(0,0,0,0)"},
+        "hoverinfo": "skip",
+    }
     low = go.Scatter(y=[total.low for total in totals], meta={"of": "low"}, **plain)
     high = go.Scatter(
         y=[total.high for total in totals], fill="tonexty", fillcolor="var(--accent-soft)", meta={"of": "high"}, **plain
@@ -60,7 +70,7 @@ def _places(number: int) -> charts.Figure:
     step = next((step for step in _STEPS if number / step <= MOST_TICKS), _STEPS[-1])
     at = [1, *range(step, number + 1, step)] if step > 1 else list(range(1, number + 1))
     ticks = {"tickmode": "array", "tickvals": at, "ticktext": [f"{place:,}" for place in at]}
-    return {**charts.plain_axis(), **ticks, "range": [0.5, number + 0.5]}
+    return {**charts.plain_axis(), **ticks, "range": [0.5, number + 0.5], "anchor": "y"}
 
 
 def _words(part: Part, zone: ZoneInfo) -> list[str]:

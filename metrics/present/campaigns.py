@@ -31,11 +31,12 @@ from metrics.present import campaign_charts, columns, exports, figures, overlaps
 from metrics.present.columns import Cell
 from metrics.present.overlaps import Named
 from metrics.query import audience, campaigns
-from metrics.query.audience import Basis, Reach, Reached, Span
+from metrics.query.audience import Reach, Reached, Span
 from metrics.query.campaigns import Campaign, Part, Told
 from metrics.query.overlap import MOST_SETS
 from metrics.query.params import ParamError, choice
 from metrics.vocabulary import periods
+from metrics.vocabulary.engagements import METRICS
 from metrics.vocabulary.events import MAX_TWEET_ID
 from metrics.vocabulary.periods import Period
 
@@ -177,14 +178,17 @@ def _told(told: Told, chosen: Sequence[str], span: Span, zone: ZoneInfo) -> Cont
     wanted = set(_numbers(chosen))
     picked = [part for part in told.parts if part.tweet.tweet_id in wanted] or told.largest(MOST_SETS)
     has_people = bool(told.parts[-1].step.total.people)
+    grows = has_people and len(told.parts) > 1
     return {
         "told": told,
         "tiles": _tiles(told.total),
+        "sentences": people.sentences(told.total, zone),
         "has_people": has_people,
+        "grows": grows,
         "picked": {part.tweet.pk for part in picked[:MOST_SETS]},
         "is_cut": len(picked) > MOST_SETS,
         "picture": overlaps.picture([_of_tweet(part) for part in picked], span),
-        "figures": {"growth": campaign_charts.growth(told.parts, zone)} if has_people else {},
+        "figures": {"growth": campaign_charts.growth(told.parts, zone)} if grows else {},
         "handles": sorted({part.tweet.handle for part in told.parts}, key=lambda handle: handle.username),
     }
 
@@ -195,51 +199,25 @@ def _of_tweet(part: Part) -> Named:
     return Named(str(tweet), address, (audience.member(tweet),))
 
 
-def _tiles(total: Reached) -> list[Context]:
-    """The headline figures: label, definition, value, how sure it is, and whether the value is words."""
-    tiles = [
-        _people_tile("reach", "Reach", "People who saw at least one of these Tweets, each counted once.", total.seen),
-        _people_tile(
-            "engaged",
-            "Engaged people",
-            "People who liked, replied, shared, clicked or followed from one of these Tweets, each counted once.",
-            total.engaged,
+def _tiles(total: Reached) -> list[people.Figure | Context]:
+    """The headline figures: those about people, and what happened beside them."""
+    shown, rate = total.impressions, campaigns.rate(total)
+    return [
+        *people.told(total),
+        _tile("impressions", "Impressions", shown, ""),
+        _tile(
+            "engagements", "Engagements", total.engagements, f"{figures.percent(rate)} of impressions" if rate else ""
         ),
     ]
-    frequency = None if total.frequency is None else figures.rounded(total.frequency, 2)
-    shown, named = figures.count(total.impressions), figures.count(total.named_impressions)
-    more = (
-        ("frequency", "Frequency", "How often each person saw these Tweets, on average.", frequency, "times a person"),
-        (
-            "coverage",
-            "Coverage",
-            "The share of impressions that named a person. Only those people can be counted.",
-            figures.percent(total.coverage, 1),
-            f"{named} named a person" if total.impressions else "",
-        ),
-        ("impressions", "Impressions", "How often these Tweets were shown.", shown, ""),
-        (
-            "engagements",
-            "Engagements",
-            "How often people engaged with these Tweets, and against impressions.",
-            figures.count(total.engagements),
-            f"{figures.percent(campaigns.rate(total))} of impressions" if total.impressions else "",
-        ),
-    )
-    names = ("name", "label", "definition", "value", "note")
-    return tiles + [dict(zip(names, tile, strict=True)) for tile in more]
 
 
-def _people_tile(name: str, label: str, definition: str, reach: Reach) -> Context:
-    is_words = reach.basis is Basis.UNREPORTED or (reach.people is not None and not reach.is_told)
-    value, note = people.number(reach), people.interval(reach)
+def _tile(name: str, label: str, value: int, note: str) -> Context:
     return {
         "name": name,
         "label": label,
-        "definition": definition,
-        "value": value,
+        "definition": METRICS[name].definition,
+        "value": figures.count(value),
         "note": note,
-        "is_words": is_words,
     }
 
 

@@ -22,6 +22,14 @@ class Named(NamedTuple):
     members: tuple[Member, ...]
 
 
+def error(reach: Reach) -> str:
+    """Half the interval against the number: "±3 %"; nothing where the number is exact or not told."""
+    people, low, high = reach.people, reach.low, reach.high
+    if reach.basis is not Basis.ESTIMATED or not reach.is_told or not people:
+        return ""
+    return f"±{figures.percent(((high or 0) - (low or 0)) / 2 / people, 0)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """The people whom two sets share, their share of the smaller one, and how dark that is: 0 to SHADES.
@@ -38,14 +46,6 @@ class Pair:
     def shade(self) -> int:
         """No share, known or not, is not shaded."""
         return 0 if self.share is None else min(SHADES, ceil(self.share * SHADES))
-
-    @property
-    def error(self) -> str:
-        """Half the interval against the number: "±3 %"; nothing where the number is exact or not told."""
-        people, low, high = self.shared.people, self.shared.low, self.shared.high
-        if self.shared.basis is not Basis.ESTIMATED or not self.shared.is_told or not people:
-            return ""
-        return f"±{figures.percent(((high or 0) - (low or 0)) / 2 / people, 0)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,9 @@ class Told:
     parts: tuple[Part, ...]
 
     def largest(self, most: int) -> list[Part]:
-        """The parts that reached the most people, oldest first."""
-        by_reach = sorted(self.parts, key=lambda part: part.reached.seen.people or part.reached.seen.low or 0)
+        """The parts that reached the most people that can be counted, oldest first."""
+        known = [part for part in self.parts if part.step.reach.people]
+        by_reach = sorted(known, key=lambda part: part.step.reach.people or 0)
         return sorted(by_reach[-most:], key=lambda part: part.step.place)
 
 

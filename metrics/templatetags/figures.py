@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django import template
 
-from metrics.present import figures, people
+from metrics.present import figures, overlaps, people
 from metrics.query.report import TweetRow
 from metrics.vocabulary.engagements import METRICS
 
@@ -26,6 +26,7 @@ for _format in (
 register.filter("people", people.number)
 register.filter("people_interval", people.interval)
 register.filter("untold", people.untold)
+register.filter("people_error", overlaps.error)
 
 
 @register.filter
