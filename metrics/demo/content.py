@@ -5,6 +5,7 @@ Everything is invented; links lead to the reserved domain `.example`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ class Voice:
     media: shares of photo, gif and video, the rest is text; appetite: factors on the usual rates by type.
     texts: templates; {words} are filled in, a template with {link} carries a link, #words are its tags.
     did: its account on Bluesky; empty for handles of X.
+    crowd: as many people as an average Tweet is shown to, about; coverage: the share of impressions that name somebody;
+    named_for: for how much of the past, in seconds, its source still says who it was.
+    sparks: how often in an hour somebody with a large audience discovers one of its Tweets.
+    campaigns: tags that some of its Tweets carry beside their own.
     """
 
     username: str
@@ -51,6 +56,11 @@ class Voice:
     texts: tuple[str, ...]
     words: Mapping[str, tuple[str, ...]]
     did: str = ""
+    crowd: int = 60_000
+    coverage: float = 1.0
+    named_for: float = 0.0
+    sparks: float = 4.0
+    campaigns: tuple[str, ...] = ()
 
     def tells(self, kind: str, promoted: bool) -> bool:
         """Whether the handle's platform tells this type of engagement: Bluesky only what leaves a record."""
@@ -84,6 +94,12 @@ def write(voice: Voice, rng: np.random.Generator) -> Post:
     return Post(text, str(media), link, tags)
 
 
+def campaigns_of(voice: Voice, moment: float) -> tuple[str, ...]:
+    """The campaign of a Tweet that is published at this moment: one in ten carries each of the handle's."""
+    place = round(moment * 1000) // 7 % 10
+    return voice.campaigns[place : place + 1]
+
+
 NORTHWIND = Voice(
     username="northwind",
     display_name="Northwind Coffee",
@@ -97,6 +113,9 @@ NORTHWIND = Voice(
     ratio=0.3,
     media=(0.42, 0.08, 0.18),
     appetite={"url_clicks": 1.5, "media_clicks": 1.2},
+    coverage=0.9,
+    named_for=6 * 3600.0,
+    campaigns=("rainydays", "earlybirds"),
     texts=(
         "New on the bar today: {origin}, roasted on {weekday}. Tastes of {note} and {note2} ☕️ {link}",
         "{origin} is back. {number} bags, then it is gone until next harvest. {link} #singleorigin",
@@ -148,9 +167,14 @@ MONSOON = Voice(
     tweets_a_day=4.2,
     weekend=1.1,
     hours=(6, 7, 8, 9, 10, 13, 16, 18, 19, 20, 21),
-    reach=60,
-    root=0.08,
-    ratio=0.34,
+    reach=7,
+    root=0.012,
+    ratio=0.05,
+    # A small account: who saw what is known of all its Tweets.
+    crowd=260,
+    named_for=math.inf,
+    sparks=0.35,
+    campaigns=("rainydays", "chaionboard"),
     media=(0.5, 0.04, 0.2),
     appetite={"replies": 2.2, "hashtag_clicks": 2.0, "app_opens": 6.0, "app_install_attempts": 6.0},
     texts=(
@@ -231,6 +255,8 @@ ON_BLUESKY = replace(
     # Of those who are shown a post, whom nobody counts there, many say something.
     appetite={"favorites": 5.0, "replies": 8.0, "quote_tweets": 8.0},
     did="did:plc:northwind2coffee2example",
+    coverage=1.0,
+    named_for=0.0,
 )
 # Those whose present goes through the HTTP API, and those whose present is told by Jetstream.
 VOICES = (NORTHWIND, MONSOON, HALFMOON)

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from metrics.demo.kernel import DAY, HOUR, WEEK, Floats
-from metrics.vocabulary.engagements import CODE, UNDO_OF
+from metrics.demo.people import crowd
+from metrics.vocabulary.engagements import CODE, TYPES, UNDO_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,10 @@ FUNNEL: Mapping[str, float] = {
 GIF_FUNNEL: Mapping[str, float] = {"video_starts": 0.9, "video_views": 0.7}
 # Promoted engagements a minute while a campaign runs.
 PROMOTED: Mapping[str, float] = {"favorites": 1.1, "replies": 0.12, "retweets": 0.22}
+
+
+# Of what happened in the past, the people of these are told: those who saw and those who engaged.
+NAMED = frozenset(kind.name for kind in TYPES if kind.is_engagement or kind.name == "impressions")
 
 
 class Event(msgspec.Struct, omit_defaults=True):
@@ -148,18 +153,32 @@ def bulk(story: Story, seed: int, since: float, until: float, end: float) -> lis
         # A step comes after the one before it and an undo after what it takes back, within every bucket.
         moments = places + widths * _order(kind)
         for bucket in np.flatnonzero(numbers).tolist():
-            events.append(
-                Event(
-                    id=f"{story.tweet_id}-{CODE[kind]}{'p' if promoted else ''}-{starts[bucket]:.3f}",
-                    handle=story.voice.username,
-                    tweet_id=str(story.tweet_id),
-                    type=kind,
-                    occurred_at=datetime.fromtimestamp(float(moments[bucket]), UTC),
-                    promoted=promoted,
-                    count=int(numbers[bucket]),
-                )
+            event = Event(
+                id=f"{story.tweet_id}-{CODE[kind]}{'p' if promoted else ''}-{starts[bucket]:.3f}",
+                handle=story.voice.username,
+                tweet_id=str(story.tweet_id),
+                type=kind,
+                occurred_at=datetime.fromtimestamp(float(moments[bucket]), UTC),
+                promoted=promoted,
+                count=int(numbers[bucket]),
             )
+            is_named = kind in NAMED and end - starts[bucket] < story.voice.named_for
+            events += _named(event, story, seed) if is_named else [event]
     return events
+
+
+def _named(event: Event, story: Story, seed: int) -> list[Event]:
+    """The event as one for each person, and one for all those whom nobody names."""
+    of = [seed, story.tweet_id, CODE[event.type], int(event.occurred_at.timestamp() * 1000), event.promoted]
+    people, rest = crowd(story.voice, np.random.default_rng(of), event.count)
+    found = [
+        Event(f"{event.id}-{number}", event.handle, event.tweet_id, event.type, event.occurred_at, event.promoted, *who)
+        for number, who in enumerate(people)
+    ]
+    if rest:
+        event.count = rest
+        found.append(event)
+    return found
 
 
 def _order(kind: str) -> float:

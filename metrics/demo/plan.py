@@ -8,7 +8,7 @@ impression agree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from metrics.demo.content import Post, Voice
 
-SPARKS_AN_HOUR = 4.0
 SPARKED_FOR = 2 * DAY
 # A Tweet's story needs the Tweets two days before it, which compete for sparks, and ends after a week.
 LOOKBACK = WEEK + SPARKED_FOR
@@ -130,7 +129,9 @@ def _day(voice: Voice, seed: int, on: date) -> list[_Draft]:
         own = np.random.default_rng([seed, int(moment * 1000)])
         at = datetime.fromtimestamp(moment, voice.zone)
         tweet_id, uri = _name(voice, at, own)
-        drafts.append(_Draft(moment, tweet_id, own, content.write(voice, own), uri))
+        post = content.write(voice, own)
+        post = replace(post, tags=(*post.tags, *content.campaigns_of(voice, moment)))
+        drafts.append(_Draft(moment, tweet_id, own, post, uri))
     return drafts
 
 
@@ -148,7 +149,7 @@ def _spark(voice: Voice, seed: int, drafts: list[_Draft], since: float, until: f
     for hour in range(int(since // HOUR), int(until // HOUR) + 1):
         rng = np.random.default_rng([seed, *voice.username.encode(), hour])
         level = rhythm(voice, np.array([hour * HOUR, (hour + 1) * HOUR]))[0]
-        for moment in hour * HOUR + HOUR * rng.random(rng.poisson(SPARKS_AN_HOUR * max(level, 0.6))):
+        for moment in hour * HOUR + HOUR * rng.random(rng.poisson(voice.sparks * max(level, 0.6))):
             ages = moment - created
             weights = np.where((ages > 60) & (ages < SPARKED_FOR), np.exp(-ages / (8 * HOUR)), 0)
             pick, audience = rng.random(), 14 * np.exp(0.6 * rng.standard_normal())

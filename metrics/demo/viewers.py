@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metrics.demo.events import FOLLOWS_OF_PROFILES, PROMOTED, UNDONE, Event, funnel, rates
+from metrics.demo.people import somebody
 from metrics.vocabulary.engagements import UNDO_OF
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from metrics.demo.plan import Story
 
-PEOPLE = 60_000
 # Seconds after the impression, on average, at which a viewer reacts, and after that, regrets.
 REACTS_AFTER = 8.0
 REGRETS_AFTER = 90.0
@@ -67,7 +67,8 @@ class Viewers:
 
     def _view(self, story: Story, moment: float) -> None:
         """One impression and all that follows from it."""
-        person, rng = self._person(), self._rng
+        rng = self._rng
+        person = somebody(story.voice, rng)
         self._plan(story, moment, "impressions", person)
         watched = moment
         for (kind, share), takes in zip(funnel(story).items(), WATCHES_FOR, strict=False):
@@ -79,7 +80,7 @@ class Viewers:
             if rng.random() < rate:
                 self._react(story, moment, kind, person)
 
-    def _react(self, story: Story, moment: float, kind: str, person: str, promoted: bool = False) -> None:
+    def _react(self, story: Story, moment: float, kind: str, person: str | None, promoted: bool = False) -> None:
         """One reaction, and what may follow from that: a follow, or its undoing."""
         rng = self._rng
         reacted = moment + 1 + rng.exponential(REACTS_AFTER)
@@ -94,7 +95,7 @@ class Viewers:
     def _share(self, story: Story, since: float, until: float) -> None:
         first, last = np.searchsorted(story.shared_at, [since, until])
         for moment in story.shared_at[first:last].tolist():
-            self._react(story, moment - 1, "retweets", self._person())
+            self._react(story, moment - 1, "retweets", somebody(story.voice, self._rng))
 
     def _promote(self, story: Story, since: float, until: float) -> None:
         if story.campaign is None:
@@ -102,17 +103,13 @@ class Viewers:
         start, stop = max(since, story.campaign[0]), min(until, story.campaign[1])
         for kind, rate in PROMOTED.items():
             for moment in self._moments(rate * story.spice * max(stop - start, 0) / 60, start, stop):
-                self._react(story, moment, kind, self._person(), promoted=True)
+                self._react(story, moment, kind, somebody(story.voice, self._rng), promoted=True)
 
     def _moments(self, expected: float, since: float, until: float) -> list[float]:
         number = self._rng.poisson(expected) if expected > 0 else 0
         return (since + (until - since) * self._rng.random(number)).tolist() if number else []
 
-    def _person(self) -> str:
-        """Somebody, with a heavy tail: the tenth of the people who come most make up half of the visits."""
-        return f"person-{int(PEOPLE * self._rng.random() ** 3.3)}"
-
-    def _plan(self, story: Story, moment: float, kind: str, person: str, promoted: bool = False) -> None:
+    def _plan(self, story: Story, moment: float, kind: str, person: str | None, promoted: bool = False) -> None:
         if not story.voice.tells(kind, promoted):
             return
         self._made += 1

@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from metrics.demo import events, plan
-from metrics.demo.content import VOICES, write
+from metrics.demo import events, people, plan
+from metrics.demo.content import NORTHWIND, VOICES, write
 from metrics.demo.events import Event
 from metrics.demo.kernel import DAY, HOUR, WEEK
 from metrics.demo.plan import Story
@@ -143,7 +143,7 @@ def test_it_covers_a_span_with_parts_that_touch() -> None:
 def test_it_loads_months_with_few_events() -> None:
     stories = plan.all_stories(VOICES, 1, NOW - 90 * DAY, NOW)
     batches = [batch for batch, _ in events.history(stories, 1, NOW - 90 * DAY, NOW, 4_000)]
-    assert sum(map(len, batches)) < 300_000
+    assert sum(map(len, batches)) < 500_000
     assert max(map(len, batches)) <= 4_000
     assert all(sum(story.voice is voice for story in stories) > 150 for voice in VOICES)
 
@@ -160,9 +160,55 @@ def test_it_sleeps_at_night_where_the_handle_lives() -> None:
 def test_it_is_a_lively_present(present: list[Event]) -> None:
     a_second = sum(event.occurred_at.timestamp() < NOW + 1200 for event in present) / 1200
     assert 2 < a_second < 80
-    people = Counter(event.user_id for event in present if event.type == "impressions")
-    assert max(people.values()) > 5
-    assert sum(number == 1 for number in people.values()) > len(people) / 2
+    viewers = Counter(event.user_id for event in present if event.type == "impressions")
+    assert max(viewers.values()) > 3
+    assert sum(number == 1 for number in viewers.values()) > len(viewers) / 2
+
+
+def test_it_names_as_many_people_as_its_sources_do(past: list[Event], present: list[Event]) -> None:
+    shown, named = Counter[str](), Counter[str]()
+    for event in present:
+        if event.type == "impressions":
+            shown[event.handle] += event.count
+            named[event.handle] += event.count if event.user_id else 0
+    assert named["northwind"] / shown["northwind"] == pytest.approx(NORTHWIND.coverage, abs=0.03)
+    assert named["halfmoonfc"] == shown["halfmoonfc"] > 0
+    for event in past:
+        if event.type in events.NAMED and event.handle == "monsoonrail":
+            assert event.user_id
+        if event.user_id and event.handle == "northwind":
+            assert NOW - event.occurred_at.timestamp() <= NORTHWIND.named_for
+    assert not any(event.user_id for event in past if event.handle == "halfmoonfc")
+
+
+def test_it_shows_a_tweet_about_twice_to_those_who_see_it(past: list[Event]) -> None:
+    views: defaultdict[str, Counter[str | None]] = defaultdict(Counter)
+    for event in past:
+        if event.type == "impressions" and event.handle == "monsoonrail":
+            views[event.tweet_id][event.user_id] += event.count
+    frequencies = [seen.total() / len(seen) for seen in views.values() if seen.total() > 300]
+    assert 1.3 < np.median(frequencies) < 2.5
+    first, second, *_ = sorted(views.values(), key=len, reverse=True)
+    assert len(second) / 5 < len(first.keys() & second.keys()) < len(second)
+
+
+def test_it_draws_the_same_crowd_one_by_one_and_at_once() -> None:
+    rng = np.random.default_rng(3)
+    many, unnamed = people.crowd(NORTHWIND, rng, 20_000)
+    singles = Counter(people.somebody(NORTHWIND, rng) for _ in range(20_000))
+    assert singles.pop(None) == pytest.approx(unnamed, rel=0.1)
+    assert len(many) == pytest.approx(len(singles), rel=0.05)
+    assert sum(often for _, often in many) + unnamed == 20_000
+    kinds = [Counter(who.rsplit("-", 1)[0] for who in named) for named in (dict(many), singles)]
+    for kind in ("northwind-fan", "northwind-follower", "passer-by"):
+        assert kinds[0][kind] == pytest.approx(kinds[1][kind], rel=0.1)
+
+
+def test_it_tags_campaigns_of_several_handles() -> None:
+    stories = plan.all_stories(VOICES, SEED, NOW - 60 * DAY, NOW)
+    tagged = Counter((tag, story.voice.username) for story in stories for tag in story.post.tags)
+    for tag, names in (("rainydays", ("northwind", "monsoonrail")), ("earlybirds", ("northwind",))):
+        assert all(tagged[tag, name] >= 5 for name in names)
 
 
 def test_it_lets_tweets_take_off_every_few_minutes() -> None:
