@@ -11,12 +11,15 @@ from metrics.vocabulary.engagements import CODE, N_TYPES, NAMES, TYPES, Counts
 
 # A believable mix, in percent; the rest is spread over all types.
 _MIX = {"impressions": 60, "favorites": 12, "url_clicks": 6, "retweets": 4, "detail_expands": 4, "video_starts": 4}
+_PERSON = b"u0000000"
+# Each round brings so many others, one of three comes again; after all have come, the first come again.
+_PEOPLE, _NEW = 200_000, 2 / 3
 _NUMBER = b"00000000"
 _CLOCK = b"2026-01-01T00:00:00.000000Z"
 
 
 class Template:
-    """A run of events over some Tweets: the same Tweets, types and people again in each round, under new ids.
+    """A run of events over some Tweets: the same Tweets and types again in each round, under new ids, by other people.
 
     Row n of all that is ever sent is event `n % events` of round `n // events`. `only_impressions` gives one Tweet
     after the other its share.
@@ -35,9 +38,12 @@ class Template:
         ]
         self.events = events
         self._rows = np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(events, -1).copy()
-        number_at, clock_at = texts[0].index(_NUMBER), texts[0].index(_CLOCK)
+        number_at, clock_at, person_at = (texts[0].index(digits) for digits in (_NUMBER, _CLOCK, _PERSON))
         self._number = self._rows[:, number_at : number_at + len(_NUMBER)]
         self._clock = self._rows[:, clock_at : clock_at + len(_CLOCK)]
+        self._person = self._rows[:, person_at : person_at + len(_PERSON)]
+        people = b"".join(b"u%07d" % number for number in random.permutation(_PEOPLE + events).tolist())
+        self._people = np.frombuffer(people, dtype=np.uint8).reshape(-1, len(_PERSON))
         self._what = (places, np.asarray(promoted, dtype=np.int64), codes)
         self._tweets = len(tweets)
 
@@ -65,6 +71,8 @@ class Template:
         self._number[:] = np.frombuffer(b"%08d" % number, dtype=np.uint8)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
         self._clock[:] = np.frombuffer(now, dtype=np.uint8)
+        first = round(number * self.events * _NEW) % _PEOPLE
+        self._person[:] = self._people[first : first + self.events]
 
 
 def _codes(random: np.random.Generator, events: int) -> Counts:
@@ -83,6 +91,6 @@ def _event(run: str, number: int, tweet_id: int, name: str, promoted: bool) -> b
         f'"type":{kind}',
         f'"occurred_at":"{_CLOCK.decode()}"',
         f'"promoted":{truth}',
-        f'"user_id":"u{number:05}"',
+        f'"user_id":"{_PERSON.decode()}"',
     )
     return ("{" + ",".join(fields) + "},").encode()
