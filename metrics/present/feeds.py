@@ -127,6 +127,8 @@ class Following:
         self._is_behind = False
         self._lost = lost
         self._uniques = Uniques(handle_id, self._note_people)
+        self._untold: set[int] = set()
+        """Tweets of which more is known of people than their last summary told."""
 
     @property
     def follows(self) -> Collection[str]:
@@ -161,18 +163,21 @@ class Following:
         for feed in self.feeds.values():
             feed.note(newer)
         if newer:
-            self._uniques.note(state.tweet_id for state in newer)
+            changed = [state.tweet_id for state in newer]
+            self._untold.difference_update(changed)
+            self._uniques.note(changed)
 
-    def _note_people(self, found: Mapping[int, People]) -> None:
-        """Tell again the Tweets of which other people are known than were told."""
-        changed = []
+    def _note_people(self, found: Mapping[int, People], quiet: Collection[int]) -> None:
+        """Take what is known of people: told with a Tweet's next summary, or once more by itself where none comes."""
         for number, people in found.items():
             known = self._known.get(number)
             if known is not None and known.people != people:
                 self._known[number] = known._replace(people=people)
-                changed.append(self._known[number])
+                self._untold.add(number)
+        told = self._untold.intersection(quiet)
+        self._untold -= told
         for feed in self.feeds.values():
-            feed.note(changed)
+            feed.note(self._known[number] for number in sorted(told) if number in self._known)
 
     def newest(self, state: State) -> State:
         """The newest known state of the same Tweet, as of no earlier than the one given."""

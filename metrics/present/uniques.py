@@ -1,15 +1,15 @@
 """How many people the followed Tweets of a handle have reached, read a little after their counts have changed.
 
 People are kept some seconds later than counts, and nobody announces them. So a Tweet that changed is looked at soon and
-then again after ever longer waits, until about a minute has passed without a change. All that are due are read at once,
-and at most once a second.
+then again after ever longer waits, until about a minute has passed without a change: from the second look on it is
+quiet. All that are due are read at once, and at most once a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -28,9 +28,9 @@ MOST_A_LOOK = 200
 
 
 class Uniques:
-    """Looks after the people of one handle's Tweets, and tells what it finds."""
+    """Looks after the people of one handle's Tweets, and tells what it finds, and which Tweets are quiet."""
 
-    def __init__(self, handle_id: int, found: Callable[[Mapping[int, People]], None]) -> None:
+    def __init__(self, handle_id: int, found: Callable[[Mapping[int, People], Collection[int]], None]) -> None:
         self._handle_id, self._found = handle_id, found
         self._due: dict[int, tuple[float, float]] = {}
         """When to look at a Tweet (by the loop's clock), and how long it has waited for that."""
@@ -80,4 +80,4 @@ class Uniques:
             if 2 * wait <= LONGEST_WAIT_SECONDS:
                 # What has changed meanwhile is due already.
                 self._due.setdefault(number, (clock() + 2 * wait, 2 * wait))
-        self._found(found)
+        self._found(found, [number for number, wait in waited.items() if wait > FIRST_WAIT_SECONDS])
