@@ -51,6 +51,12 @@ def frequency(times: float | None) -> str:
 
 
 @register.filter
+def share(ratio: float | None) -> str:
+    """A share in per cent, a dash where there is none; 0 only where it is exactly that."""
+    return figures.DASH if ratio is None else people.share(ratio)
+
+
+@register.filter
 def lag(milliseconds: int) -> str:
     """How far something is behind: "12 ms", "3.2 s"."""
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

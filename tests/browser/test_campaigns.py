@@ -123,3 +123,17 @@ def test_it_tags_without_scripts(visit: Visit, shop: Studio, tagged: str) -> Non
     page.locator("#tagging-tag").fill("plain")
     page.get_by_role("button", name="Remove tag").click()
     expect(page.locator("[data-tags] a", has_text="plain")).to_have_count(0)
+
+
+def test_it_holds_the_rows_while_some_are_ticked(visit: Visit, shop: Studio, tagged: str) -> None:
+    page = visit.open(f"{shop.path}?range=24h&sort=engagements")
+    last = page.locator("[data-tweets] tbody tr").last
+    tweet_id = last.get_attribute("data-tweet")
+    assert tweet_id
+    last.locator("[data-pick]").check()
+    page.locator("h1").click()
+    shop.send("favorites", 50, tweet_id=int(tweet_id))
+    expect(page.locator("[data-rerank]")).to_be_visible()
+    expect(page.locator("[data-tweets] tbody tr").last.locator("[data-pick]")).to_be_checked()
+    page.locator("[data-rerank]").click()
+    expect(page.locator("[data-tweets] tbody tr").first.locator("[data-pick]")).to_be_checked()
