@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("ROUND_TRIP_SECONDS", "15"))
 TEAM, HANDLE, LABEL = "travellers", "traveller", "trip"
 TWEETS = 12
+PEOPLE = 300
 
 
 class Traffic(Load):
@@ -66,6 +67,7 @@ class Traffic(Load):
             "promoted": promoted,
             "occurred_at": datetime.now(UTC).isoformat(),
             "count": count,
+            "user_id": f"traveller-{number % PEOPLE}",
             "handle": HANDLE,
         }
 
@@ -187,7 +189,22 @@ def test_it_ends_with_what_the_other_has(live_stack: Stack, reader: Stack, token
                 f" {len(difference(truth, found))} totals differ {seconds:.1f} s after the last event"
             )
         check_what_the_cuts_left(live_stack, reader, load)
+        secret = reader.token(HANDLE)
+
+        def is_told() -> bool:
+            counted, told = reach_of(live_stack, token, load), reach_of(reader, secret, load)
+            return told == [[number | {"basis": "reported"} for number in numbers] for numbers in counted]
+
+        reader.eventually(is_told, 90, "the second has heard how many people it were")
     assert cutter.cuts > SECONDS / 5
+
+
+def reach_of(stack: Stack, token: str, load: Traffic) -> list[list[dict[str, object]]]:
+    """How many saw and how many engaged with each Tweet, and on what basis that is known."""
+    headers = {"Authorization": f"Bearer {token}"}
+    urls = [f"{stack.url}/api/v1/reach?tweet={tweet_id}" for tweet_id in load.tweet_ids]
+    answers = [httpx.get(url, headers=headers, timeout=15).json() for url in urls]
+    return [[answer["seen"], answer["engaged"]] for answer in answers]
 
 
 def applied(stack: Stack, load: Traffic) -> bool:
