@@ -31,6 +31,7 @@ from metrics.query.overlap import Point, Week
 from metrics.query.params import ParamError, Reading, ReportQuery
 from metrics.query.story import TweetQuery
 from metrics.vocabulary.periods import WEEK
+from metrics.vocabulary.sketches import hours_since
 
 WEEKS: Final = 12
 LATEST: Final = {"range": "28d", "zone": "UTC"}
@@ -92,7 +93,10 @@ def curve_of(query: TweetQuery, told: Told) -> Curve:
     drawn = audience_charts.curve(found, query, told.reached.epochs)
     points = [point for point in found if query.period.since <= point.at <= query.period.until]
     epochs = told.reached.epochs
-    words = f"{people.new_key(epochs, query.zone)} The line begins anew there." if epochs else ""
+    is_young = audience.member(query.tweet).created_at >= hours_since(query.now)
+    words = f"Known at the end of each {'hour' if is_young else 'day (UTC)'}."
+    if epochs:
+        words += f" {people.new_key(epochs, query.zone)} The line begins anew there."
     return Curve(drawn, points, words, "" if drawn else _why_not(found, told.reached))
 
 

@@ -119,9 +119,14 @@ def _headline(name: str, label: str, reach: Reach) -> Figure:
 def _frequency(reached: Reached) -> Figure:
     label = "Frequency"
     if reached.frequency is None or not reached.seen.is_told:
-        why = "nothing was shown" if not reached.impressions else "not known without reach"
-        return Figure("frequency", label, figures.DASH, why)
+        return Figure("frequency", label, figures.DASH, _why_no_frequency(reached))
     return Figure("frequency", label, f"{figures.rounded(reached.frequency, 2)}×", "impressions for each person")
+
+
+def _why_no_frequency(reached: Reached) -> str:
+    if not reached.impressions:
+        return "nothing was shown"
+    return "not known: only bounds of reach are" if reached.named_impressions else "not known: nobody is named"
 
 
 def _coverage(reached: Reached) -> Figure:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 DAY = 24 * 60  # minutes
 WATCH_JUMPS = """window.jumps = [];
-new PerformanceObserver(list => list.getEntries().forEach(({value, sources}) => {
-    if (value > 0.001) window.jumps.push([value, ...sources.map(({node}) => node?.className)]);
+new PerformanceObserver(list => list.getEntries().forEach(({value, sources, hadRecentInput}) => {
+    if (value > 0.001 && !hadRecentInput) window.jumps.push([value, ...sources.map(({node}) => node?.className)]);
 })).observe({type: "layout-shift", buffered: true});"""
 
 

@@ -132,7 +132,7 @@ def test_it_never_shows_silence_as_nobody(bob: User, northwind: Handle, tweet: T
         html(as_(bob), "tweet", northwind.username, tweet.tweet_id),
     ):
         assert figure(page, "reach") == figure(page, "engaged") == ("not reported", "by this source")
-        assert figure(page, "frequency") == ("–", "not known without reach")
+        assert figure(page, "frequency") == ("–", "not known: nobody is named")
         assert figure(page, "coverage") == ("0\u202f%", "0 of 70 impressions name a person")
 
 
@@ -152,6 +152,7 @@ def test_it_says_where_a_new_key_began(bob: User, northwind: Handle, tweet: Twee
     happen(northwind, *(Event(n, 0, SEEN, 60, person=n) for n in (1, 2, 3)), Event(9, 0, SEEN, 9, person=1, epoch=1))
     page = html(as_(bob), "tweet", northwind.username, tweet.tweet_id)
     assert figure(page, "reach") == ("3–4", "true bounds: these people cannot be matched")
+    assert figure(page, "frequency") == ("–", "not known: only bounds of reach are")
     assert f"A new key began on {NOW.astimezone(northwind.zone).day} " in words(page)
 
 
@@ -185,6 +186,7 @@ def told(page: str, name: str) -> Any:
 
 def test_it_draws_how_a_tweet_reached_people(bob: User, northwind: Handle, tweet: Tweet) -> None:
     happen(northwind, *(Event(hours, 0, SEEN, hours * 3600, person=hours % 2 + 1) for hours in (1, 2, 3)))
+    assert "Known at the end of each hour." in html(as_(bob), "tweet", northwind.username, tweet.tweet_id)
     for name in ("tweet", "tweet_reach_now"):
         curve = told(html(as_(bob), name, northwind.username, tweet.tweet_id), "reach-curve")
         (line,) = curve["figure"]["data"]  # exact: no band
