@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 32.0
 LOOK_SECONDS = 1.0
-MOST_A_LOOK = 200
+MOST_A_LOOK = 100
 
 
 class Uniques:
