@@ -44,7 +44,7 @@ _TWEET = {
     "text": "Its text; empty where only its events are known.",
     "media": "none, photo, gif or video.",
     "link": "The link that it carries.",
-    "tags": "Its tags, separated by spaces.",
+    "tags": "Its tags, separated by spaces; one that holds a space is in double quotes.",
 }
 # A Tweet's people over its whole life, by `metrics.query.audience`.
 PEOPLE: Mapping[str, str] = {

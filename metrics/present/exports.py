@@ -32,6 +32,7 @@ from metrics.query import params, report, series, story
 from metrics.query.params import ParamError, Reading, ReportQuery
 from metrics.query.story import TweetQuery
 from metrics.query.tweets import tagged
+from metrics.vocabulary import tags
 from metrics.vocabulary.events import MAX_TWEET_ID
 from metrics.vocabulary.periods import Period, display_edges
 
@@ -157,7 +158,14 @@ def tweet_rows(query: ReportQuery) -> Iterator[Row]:
 
 
 def _told(tweet: Tweet, zone: ZoneInfo) -> list[Cell]:
-    return [tweet.tweet_id, _instant(tweet.created_at, zone), tweet.text, tweet.media, tweet.link, " ".join(tweet.tags)]
+    return [
+        tweet.tweet_id,
+        _instant(tweet.created_at, zone),
+        tweet.text,
+        tweet.media,
+        tweet.link,
+        tags.written(tweet.tags),
+    ]
 
 
 def series_rows(query: ReportQuery) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from metrics.ingest.files.formats import Brings, Frame, Glimpse, Table
 from metrics.ingest.files.problems import FileError, RowError, problem_of
 from metrics.ingest.files.tables import Row
 from metrics.models import Media
+from metrics.vocabulary import tags
 from metrics.vocabulary.engagements import CODE, N_TYPES, NAMES, TYPES, UNDO_OF, Counts
 from metrics.vocabulary.events import CLOCK_TOLERANCE
 from metrics.vocabulary.snapshots import UNSAID, Part
@@ -161,7 +162,9 @@ class OwnTweets(OwnTable):
         if abs(born - int(created_us(np.asarray([tweet_id]))[0])) < 1_000_000:
             born = int(created_us(np.asarray([tweet_id]))[0])  # the file has whole seconds
         known = media if media in Media.values else None
-        return ToldTweet(line, tweet_id, born, text, plain_link(cell("link")), known, _unguarded(cell("tags")).split())
+        return ToldTweet(
+            line, tweet_id, born, text, plain_link(cell("link")), known, tags.read(_unguarded(cell("tags")))
+        )
 
     def span(self, batch: Batch) -> tuple[int, int] | None:
         """From the first Tweet's creation to the last one's."""

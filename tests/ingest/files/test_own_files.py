@@ -19,7 +19,7 @@ from metrics.ingest.files.formats import Glimpse
 from metrics.ingest.files.own_tables import OwnTweets
 from metrics.ingest.intake import Delivery, take
 from metrics.ingest.sources import known
-from metrics.ingest.tweets import IncomingTweet
+from metrics.ingest.tweets import IncomingTweet, add_tag, remove_tag
 from metrics.ingest.validation import IncomingEvent
 from metrics.models import DroppedDay, EngagementEvent, ImportState, TweetRollup
 from metrics.present.columns import COLUMNS, PEOPLE
@@ -53,7 +53,9 @@ EVENTS = (
 @pytest.fixture
 def happened(northwind: Handle, count: Count) -> None:
     """Events of one Tweet over three days, counted."""
-    told = IncomingTweet(str(TWEET), "-10 % on beans &amp; more", BORN, "photo", "https://a.example/b", ["sale"])
+    told = IncomingTweet(
+        str(TWEET), "-10 % on beans &amp; more", BORN, "photo", "https://a.example/b", ["sale", "spring sale"]
+    )
     take(known(northwind, "api", "api"), Delivery(events=EVENTS, tweets=[told]))
     count()
 
@@ -122,11 +124,22 @@ def test_its_tweets_come_back_on_an_empty_installation(imported: Import, northwi
         "-10 % on beans &amp; more",
         "photo",
         "https://a.example/b",
-        ["sale"],
+        ["sale", "spring sale"],
         BORN,
     )
     again = imported(path, NOW, restored)
     assert (again.imported, again.unchanged) == (0, 1)
+
+
+@pytest.mark.usefixtures("happened")
+def test_it_leaves_tags_alone_that_the_team_changed(imported: Import, northwind: Handle, tmp_path: Path) -> None:
+    path = tweets_csv(northwind, tmp_path)
+    remove_tag(northwind, [TWEET], "sale")
+    add_tag(northwind, [TWEET], "winter")
+    assert imported(path, NOW, northwind).state == ImportState.DONE
+    tweet = story.find_tweet(northwind, TWEET)
+    assert tweet is not None
+    assert tweet.tags == ["spring sale", "winter"]
 
 
 def test_it_passes_over_how_many_people_there_were() -> None:
