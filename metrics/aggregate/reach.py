@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -227,10 +228,13 @@ def write(sketches: Mapping[Key, Sketch]) -> None:
         cursor.execute(_WRITE, _columns(list(sketches)) | {"sketch": data})
 
 
-def _cursor() -> Cursor[tuple[Any, ...]]:
+@contextmanager
+def _cursor() -> Iterator[Cursor[tuple[Any, ...]]]:
     """A cursor of psycopg's own on Django's connection: bytes come and go as they are, not as text."""
     connection.ensure_connection()
-    return Cursor(connection.connection)
+    # Errors are Django's own, so that a connection that broke is not used again.
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        yield cursor
 
 
 def _columns(keys: Sequence[Key]) -> dict[str, list[object]]:
