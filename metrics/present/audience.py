@@ -30,7 +30,7 @@ from metrics.query.audience import Basis, Member, Reach, Reached, Span
 from metrics.query.overlap import Point, Week
 from metrics.query.params import ParamError, Reading, ReportQuery
 from metrics.query.story import TweetQuery
-from metrics.vocabulary.periods import WEEK
+from metrics.vocabulary.periods import DAY, HOUR, WEEK
 from metrics.vocabulary.sketches import hours_since
 
 WEEKS: Final = 12
@@ -90,10 +90,10 @@ class Curve:
 def curve_of(query: TweetQuery, told: Told) -> Curve:
     """How the Tweet reached people, in the part of its life that is asked for."""
     found = overlap.curve(audience.member(query.tweet), query.now)
-    drawn = audience_charts.curve(found, query, told.reached.epochs)
+    is_young = audience.member(query.tweet).created_at >= hours_since(query.now)
+    drawn = audience_charts.curve(found, query, told.reached.epochs, HOUR if is_young else DAY)
     points = [point for point in found if query.period.since <= point.at <= query.period.until]
     epochs = told.reached.epochs
-    is_young = audience.member(query.tweet).created_at >= hours_since(query.now)
     words = f"Known at the end of each {'hour' if is_young else 'day (UTC)'}."
     if epochs:
         words += f" {people.new_key(epochs, query.zone)} The line begins anew there."

@@ -6,7 +6,7 @@ Each figure comes with its readings: for each of its points, what is said under 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,10 +17,11 @@ from metrics.present import charts, clock, people
 from metrics.query.audience import Basis, Reach
 from metrics.query.overlap import Point, Week
 from metrics.query.story import TweetQuery
-from metrics.vocabulary.periods import EPOCH, Period
+from metrics.vocabulary.periods import EPOCH, Period, floor
 
 BAR_SHARE, BARS_TICKED = 0.72, 6
 _HATCH = {"fillmode": "replace", "size": 5, "solidity": 0.35}
+MOMENT = timedelta(microseconds=1)
 Reading = dict[str, Any]
 
 
@@ -31,19 +32,24 @@ class Drawn(NamedTuple):
     readings: list[Reading]
 
 
-def curve(points: Sequence[Point], query: TweetQuery, epochs: Sequence[datetime]) -> Drawn | None:
+def curve(points: Sequence[Point], query: TweetQuery, epochs: Sequence[datetime], kept: timedelta) -> Drawn | None:
     """How many people a Tweet had reached by then, in a band where that is estimated; None without two points.
 
-    With a new key counting begins anew: so does the line.
+    People are kept in buckets as long as `kept`. With a new key counting begins anew: so does the line.
     """
     begun = Point(query.tweet.created_at, Reach(Basis.EXACT, 0, 0, 0))
     shown = [begun, *(point for point in points if point.at <= query.period.until)]
     if len(shown) < 2:
         return None
-    traces = [trace for part in _parts(shown, epochs) for trace in _line(part)]
+    parts = [_level(part, kept) for part in _parts(shown, epochs)]
+    end = min(query.now, query.period.until)
+    if len(shown) > len(points) and shown[-1].at < end:
+        parts[-1].append(Point(end, shown[-1].reach))  # nobody came since
+    traces = [trace for part in parts for trace in _line(part)]
     axis = charts.time_axis(query.period, clock.ticks(query.period, query.zone, most=6))
     figure = charts.figure_of(traces, charts.layout_of(xaxis=axis, yaxis=charts.count_axis([0, 1])))
-    return Drawn(figure, [_point(point, query.period, query.zone) for point in shown if point.at >= query.period.since])
+    drawn = [point for part in parts for point in part if point.at >= query.period.since]
+    return Drawn(figure, [_point(point, query.period, query.zone) for point in drawn])
 
 
 def weekly(weeks: Sequence[Week]) -> Drawn:
@@ -87,6 +93,17 @@ def comers(weeks: Sequence[Week]) -> Drawn:
 def week_label(week: Week) -> str:
     """ "Mon 23 Nov": the day on which it begins."""
     return clock.day_label(week.period.since)
+
+
+def _level(points: Sequence[Point], kept: timedelta) -> list[Point]:
+    """The points, with one more where a time without anybody ends: until then the line stays level."""
+    found = [points[0]]
+    for before, point in pairwise(points):
+        began = floor(point.at - MOMENT, kept)
+        if before.at < began:
+            found.append(Point(began, before.reach))
+        found.append(point)
+    return found
 
 
 def _parts(points: Sequence[Point], epochs: Sequence[datetime]) -> list[list[Point]]:

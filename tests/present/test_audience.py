@@ -8,6 +8,7 @@ import json
 import re
 from datetime import datetime
 from html import unescape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -190,10 +191,19 @@ def test_it_draws_how_a_tweet_reached_people(bob: User, northwind: Handle, tweet
     for name in ("tweet", "tweet_reach_now"):
         curve = told(html(as_(bob), name, northwind.username, tweet.tweet_id), "reach-curve")
         (line,) = curve["figure"]["data"]  # exact: no band
-        assert line["y"] == [0, 1, 2, 2]
+        assert line["y"] == [0, 0, 1, 2, 2, 2]  # nobody came before the first hour, or after the third
         assert line["x"] == sorted(line["x"])
-        assert [reading["rows"][0]["now"] for reading in curve["readings"]] == ["0", "1", "2", "2"]
+        assert [reading["rows"][0]["now"] for reading in curve["readings"]] == ["0", "0", "1", "2", "2", "2"]
         assert all(0 <= reading["share"] <= 1 for reading in curve["readings"])
+
+
+def test_it_keeps_the_curve_level_where_nobody_came(bob: User, northwind: Handle, tweet: Tweet) -> None:
+    happen(northwind, *(Event(hours, 0, SEEN, hours * 3600, person=hours) for hours in (9, 2)))
+    curve = told(html(as_(bob), "tweet", northwind.username, tweet.tweet_id), "reach-curve")
+    (line,) = curve["figure"]["data"]
+    assert line["y"] == [0, 0, 1, 1, 2, 2]
+    hours = [round((later - earlier) / 3_600_000) for earlier, later in pairwise(line["x"])]
+    assert hours[1:-1] == [1, 6, 1]
 
 
 def test_it_shades_what_is_estimated(bob: User, northwind: Handle, tweet: Tweet) -> None:
@@ -215,7 +225,7 @@ def test_it_begins_the_curve_anew_with_a_new_key(bob: User, northwind: Handle, t
         Event(3, 0, SEEN, 0, person=1, epoch=1),
     )
     page = html(as_(bob), "tweet", northwind.username, tweet.tweet_id)
-    assert [line["y"] for line in told(page, "reach-curve")["figure"]["data"]] == [[0, 1, 2], [1]]
+    assert [line["y"] for line in told(page, "reach-curve")["figure"]["data"]] == [[0, 0, 1, 2], [1]]
     assert "The line begins anew there." in page
 
 
