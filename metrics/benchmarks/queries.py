@@ -19,6 +19,7 @@ from django.db import connection
 from metrics.aggregate import arrivals, events, history, partitions
 from metrics.benchmarks.guests import Guest, Guests
 from metrics.benchmarks.measures import Meters
+from metrics.benchmarks.timing import p95_ms
 from metrics.models import Tweet
 from metrics.query import params, series
 from metrics.query.report import report, top_tweets
@@ -42,7 +43,7 @@ def query(meters: Meters, sizes: Sequence[int]) -> dict[str, Any]:
             load(guest, loaded, size, meters)
             loaded = size
             for name, read in _readers(guest).items():
-                found[name][f"p95_ms_{size / 1e6:g}m"] = _p95_ms(read)
+                found[name][f"p95_ms_{size / 1e6:g}m"] = p95_ms(read, RUNS)
         held = guests.counted()
     return {**found, "events": held, "runs": RUNS, "days": DAYS, "tweets": TWEETS}
 
@@ -117,13 +118,3 @@ def _readers(guest: Guest) -> dict[str, Callable[[], object]]:
         "top_tweets": lambda: top_tweets(params.parse(asked, guest.handle, datetime.now(UTC)), "engagements", limit=25),
         "tweets_28d_by_hour": by_hour,
     }
-
-
-def _p95_ms(read: Callable[[], object]) -> float:
-    read()
-    times = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        read()
-        times.append(time.perf_counter() - began)
-    return round(float(np.percentile(times, 95)) * 1000, 2)

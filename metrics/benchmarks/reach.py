@@ -8,7 +8,7 @@ core, with PostgreSQL and Redis beside it. The sketches that are read are stored
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,7 @@ from metrics.aggregate import reach
 from metrics.benchmarks.guests import Guest, Guests
 from metrics.benchmarks.installation import Installation
 from metrics.benchmarks.measures import Meters
+from metrics.benchmarks.timing import p95_ms
 from metrics.models import OF_HANDLE, Audience
 from metrics.query import audience, overlap
 from metrics.query.audience import Member
@@ -119,9 +120,9 @@ def _read(guest: Guest, meters: Meters) -> dict[str, Any]:
     ever = audience.span(None, datetime.now(UTC))
     sets = [[member] for member in members[:SETS]]
     return {
-        "tweet_p95_ms": _p95_ms(lambda: audience.reached([members[:1]], ever)),
-        "union_p95_ms": _p95_ms(lambda: audience.people([members], asked, Audience.SEEN)),
-        "overlap_p95_ms": _p95_ms(lambda: overlap.overlap(sets, ever)),
+        "tweet_p95_ms": p95_ms(lambda: audience.reached([members[:1]], ever), RUNS),
+        "union_p95_ms": p95_ms(lambda: audience.people([members], asked, Audience.SEEN), RUNS),
+        "overlap_p95_ms": p95_ms(lambda: overlap.overlap(sets, ever), RUNS),
         "sketches": stored,
         "runs": RUNS,
     }
@@ -148,13 +149,3 @@ def _store(guest: Guest, members: list[Member], until: datetime, meters: Meters)
 
 def _key(member: Member, grain: Grain, start: int) -> reach.Key:
     return reach.Key(member.handle_id, member.tweet_id or OF_HANDLE, grain, start, Audience.SEEN, 0)
-
-
-def _p95_ms(read: Callable[[], object]) -> float:
-    read()
-    times = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        read()
-        times.append(time.perf_counter() - began)
-    return round(float(np.percentile(times, 95)) * 1000, 2)
