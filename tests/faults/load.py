@@ -23,6 +23,30 @@ SENDERS = 2
 _sequence = iter(range(1, 1_000_000))
 
 
+@contextmanager
+def writers_in_mid_batch(stack: Stack, table: str, writers: int, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+    """While the block runs, so many writers stand still in front of this table, in the middle of a batch."""
+    with stack.database() as connection:
+        connection.execute(f"LOCK TABLE {table} IN {mode} MODE")  # type: ignore[arg-type]  # psycopg wants a literal
+        stack.eventually(lambda: _waiting(stack, table) == writers, 60, "the writers are in mid-batch")
+        yield
+
+
+def _waiting(stack: Stack, table: str) -> int:
+    with stack.database() as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass", [table]
+        ).fetchone()
+    assert found is not None
+    return int(str(found[0]))
+
+
+def wait_for_answers(stack: Stack, load: Load, more: int = 20) -> None:
+    """Wait until so many more batches are taken."""
+    goal = load.answered() + more
+    stack.eventually(lambda: load.answered() >= goal, 90, f"{more} more batches are taken")
+
+
 class Load:
     """Sends until it is told to stop; then knows what must have been counted."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.faults.load import BATCH, SENDERS, Load
+from tests.faults.load import BATCH, SENDERS, Load, wait_for_answers, writers_in_mid_batch
 from tests.stack import postgres_away, redis_away
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.stack import Stack
 
 HANDLES = ["falling", "standing"]
+# What the statement that counts a batch writes last.
+FEEDS = "metrics_handlefeed"
 
 
 @pytest.fixture(scope="module")
@@ -63,41 +65,17 @@ def check_counted_once(stack: Stack, load: Load) -> None:
 
 
 @contextmanager
-def writers_in_mid_batch(stack: Stack) -> Iterator[None]:
-    """While the block runs, the writers stand still inside the statement that counts a batch."""
-    with stack.database() as connection:
-        connection.execute("LOCK TABLE metrics_handlefeed IN ACCESS EXCLUSIVE MODE")
-        stack.eventually(lambda: _waiting(stack) == len(HANDLES), 60, "both writers are in mid-batch")
-        yield
-
-
-@contextmanager
 def redis_away_in_mid_batch(stack: Stack) -> Iterator[None]:
     """Redis is killed while the writers stand still; they go on before it comes back."""
-    with ExitStack() as returning, writers_in_mid_batch(stack):
+    with ExitStack() as returning, writers_in_mid_batch(stack, FEEDS, len(HANDLES)):
         returning.enter_context(redis_away(stack))
         yield
-
-
-def _waiting(stack: Stack) -> int:
-    with stack.database() as connection:
-        found = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'metrics_handlefeed'::regclass"
-        ).fetchone()
-    assert found is not None
-    return int(str(found[0]))
-
-
-def wait_for_answers(stack: Stack, load: Load, more: int = 20) -> None:
-    """Wait until so many more batches are taken."""
-    goal = load.answered() + more
-    stack.eventually(lambda: load.answered() >= goal, 90, f"{more} more batches are taken")
 
 
 def test_it_counts_once_when_writers_are_killed_in_mid_batch(live_stack: Stack, load: Load) -> None:
     with load.running():
         wait_for_answers(live_stack, load)
-        with writers_in_mid_batch(live_stack):
+        with writers_in_mid_batch(live_stack, FEEDS, len(HANDLES)):
             live_stack.kill_writers()
         wait_for_answers(live_stack, load)
     check_counted_once(live_stack, load)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from metrics.ingest.people import person_of
 from metrics.models import Audience
 from metrics.vocabulary.sketches import Sketch
-from tests.faults.load import Load
+from tests.faults.load import Load, wait_for_answers, writers_in_mid_batch
 from tests.stack import Stack, free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HANDLES = ["seen", "heard"]
 
@@ -56,29 +51,6 @@ def expected(load: Load) -> Lifetimes:
     return {key: Sketch.of(someone).to_bytes() for key, someone in people.items()}
 
 
-@contextmanager
-def writers_in_mid_batch(stack: Stack) -> Iterator[None]:
-    """While the block runs, the writers of sketches stand still between reading them and writing them."""
-    with stack.database() as connection:
-        connection.execute("LOCK TABLE metrics_reachsketch IN EXCLUSIVE MODE")
-        stack.eventually(lambda: _waiting(stack) == len(HANDLES), 60, "both writers are in mid-batch")
-        yield
-
-
-def _waiting(stack: Stack) -> int:
-    with stack.database() as connection:
-        found = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'metrics_reachsketch'::regclass"
-        ).fetchone()
-    assert found is not None
-    return int(str(found[0]))
-
-
-def wait_for_answers(stack: Stack, load: Load, more: int = 20) -> None:
-    goal = load.answered() + more
-    stack.eventually(lambda: load.answered() >= goal, 90, f"{more} more batches are taken")
-
-
 def check(stack: Stack, load: Load) -> None:
     stack.eventually(lambda: kept(stack, load.tweet_id) == expected(load), 90, "the sketches hold all people")
 
@@ -87,7 +59,7 @@ def test_it_keeps_everybody_when_writers_are_killed_in_mid_batch(live_stack: Sta
     with load.running():
         for _ in range(2):
             wait_for_answers(live_stack, load)
-            with writers_in_mid_batch(live_stack):
+            with writers_in_mid_batch(live_stack, "metrics_reachsketch", len(HANDLES), "EXCLUSIVE"):
                 live_stack.kill_writers()
         wait_for_answers(live_stack, load)
     check(live_stack, load)
