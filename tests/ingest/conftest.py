@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from channels import db
@@ -11,8 +12,13 @@ from accounts.models import Handle, Platform
 from metrics import stream
 from metrics.ingest import sources
 from metrics.ingest.connectors import jetstream
+from metrics.ingest.connectors.x_webhook import KIND
 from metrics.models import Source
+from tests.ingest.activity import SECRET
 from tests.ingest.connectors.jetstream import OURS
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +45,10 @@ def bluesky_source(northwind: Handle, monkeypatch: pytest.MonkeyPatch) -> Source
     source.settings = {"account": OURS, "url": ""}
     source.save()
     return source
+
+
+@pytest.fixture
+def webhook(northwind: Handle, settings: SettingsWrapper) -> Source:
+    """@northwind's webhook, new."""
+    settings.X_CONSUMER_SECRET = SECRET
+    return Source.objects.create(handle=northwind, kind=KIND, name="northwind")

@@ -9,14 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from metrics import stream, tasks
 from metrics.ingest import runner, sources
 from metrics.ingest.connectors import DisconnectedError, LimitedError, Shift, SourceError, registry
 from metrics.ingest.intake import Delivery
-from metrics.ingest.runner import BackOff
 from metrics.ingest.validation import IncomingEvent
 from metrics.models import Outage, Source, SourceState
 from metrics.vocabulary.events import snowflake_at
@@ -400,13 +397,3 @@ def test_it_queues_a_source_again_whose_message_was_lost(source: Source, play: C
     stream.client().delete("sources")
     tasks.start_sources()
     assert stream.client().llen("sources") == 1
-
-
-@given(st.lists(st.floats(0, 60), min_size=1, max_size=20), st.floats(0, 1e6))
-def test_it_pauses_longer_each_time_up_to_a_minute(lengths: list[float], already: float) -> None:
-    back_off = BackOff(already)
-    bound = min(already, runner.LONGEST_PAUSE_SECONDS)
-    for ran_for in lengths:
-        is_first = ran_for >= runner.STEADY_SECONDS or bound < runner.FIRST_PAUSE_SECONDS
-        bound = runner.FIRST_PAUSE_SECONDS if is_first else min(2 * bound, runner.LONGEST_PAUSE_SECONDS)
-        assert bound / 2 <= back_off.after(ran_for) <= bound <= runner.LONGEST_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""An X on this machine, and @northwind's connection to it."""
+"""An X and an InsightsTrack stream on this machine, and @northwind's connections to them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from metrics.ingest import x_account
 from metrics.ingest.connectors.x_polling import client
 from metrics.ingest.x_account import Account, Tokens
+from metrics.models import Source
 from tests import x_oauth, x_server
 from tests.ingest.bench import Bench
+from tests.ingest.connectors.upstream import Upstream
 from tests.x_oauth import Grant
 from tests.x_server import X
 
@@ -42,3 +44,20 @@ def bench(x: X, alice: User, northwind: Handle) -> Bench:
         told["access_token"], told["refresh_token"], int(datetime.now(UTC).timestamp()) + told["expires_in"]
     )
     return Bench(x_account.connect(northwind, Account(x_server.USER_ID, x_server.USERNAME), tokens, alice))
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A server that speaks the stream's protocol."""
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def streamed(northwind: Handle, upstream: Upstream) -> Source:
+    """A stream of all Tweets of @northwind."""
+    made = Source(handle=northwind, kind="insightstrack", name="upstream")
+    made.settings = {"url": upstream.url, "tweets": "all"}
+    made.secrets = {"token": "a-secret-token"}
+    made.save()
+    return made

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from metrics import stream
-from metrics.ingest.connectors import SettingsError, SourceError, insightstrack, registry
+from metrics.ingest.connectors import insightstrack
 from metrics.models import Audience, Outage, ReportedReach, Source, SourceState, Tweet
 from metrics.query.audience import Basis, Member, Reach, reached, span
 from metrics.stream import Cargo
@@ -24,7 +24,6 @@ from tests.stack import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from accounts.models import Handle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,19 +36,9 @@ def quiet_redis() -> Iterator[None]:
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        yield server
-
-
-@pytest.fixture
-def source(northwind: Handle, upstream: Upstream) -> Source:
+def source(streamed: Source) -> Source:
     """A stream of all Tweets of @northwind."""
-    made = Source(handle=northwind, kind="insightstrack", name="upstream")
-    made.settings = {"url": upstream.url, "tweets": "all"}
-    made.secrets = {"token": "a-secret-token"}
-    made.save()
-    return made
+    return streamed
 
 
 def taken(source: Source) -> list[dict[str, Any]]:
@@ -427,50 +416,3 @@ def test_it_says_so_when_nobody_answers(source: Source, upstream: Upstream) -> N
         becomes(source, SourceState.FAILING)
     source.refresh_from_db()
     assert source.reason.startswith("127.0.0.1 cannot be reached: ")
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "says"),
-    [
-        ("url", "http://stream.example/a.json", "https://"),
-        ("url", "ftp://stream.example/a.json", "https://"),
-        ("url", "https://alice:secret@stream.example/a.json", "no user or password"),
-        ("url", "https:///a.json", "must name a server"),
-        ("url", "https://stream.example/", ".json"),
-        ("url", "https://[::1/a.json", "is not an address"),
-        ("token", "Bearer abc", "without “Bearer”"),
-        ("token", "абв", "no token has"),
-        ("tweets", "some", "“own” or “all”"),
-    ],
-)
-def test_it_refuses_settings_that_cannot_work(source: Source, field: str, value: str, says: str) -> None:
-    given = {"url": "https://stream.example/a.json", "token": "abc", "tweets": ""}
-    connector = registry()["insightstrack"]
-    assert connector.checked(source, given) == {**given, "tweets": "own"}
-    with pytest.raises(SettingsError, match=says) as refused:
-        connector.checked(source, given | {field: value})
-    assert refused.value.field == field
-
-
-@pytest.mark.parametrize(
-    ("rules", "says"),
-    [
-        (None, "The stream is open."),
-        (["northwind"], "The stream is open. It follows this handle alone."),
-        (["from:Northwind", "acme"], "The stream is open. It follows 2 handles."),
-    ],
-)
-async def test_it_tells_what_a_stream_follows(
-    source: Source, upstream: Upstream, rules: list[str] | None, says: str
-) -> None:
-    upstream.rules = rules
-    assert await registry()["insightstrack"].test(source) == says
-
-
-async def test_it_tells_when_a_stream_does_not_follow_the_handle(source: Source, upstream: Upstream) -> None:
-    upstream.rules = ["acme"]
-    with pytest.raises(SourceError, match="no rule of it follows @northwind"):
-        await registry()["insightstrack"].test(source)
-    upstream.refusals.append((401, {}))
-    with pytest.raises(SourceError, match="does not accept the token"):
-        await registry()["insightstrack"].test(source)
