@@ -16,7 +16,7 @@ import pytest
 import redis
 from websockets.sync.client import connect
 
-from metrics.stream import LEASE_SECONDS
+from metrics.stream import LEASE_SECONDS, Group
 from metrics.vocabulary.events import snowflake_at
 from tests.cast import PASSWORD
 from tests.stack import Stack, eventually, free_port
@@ -92,10 +92,10 @@ def outcome(machine: Stack, token: str, receipt: str) -> tuple[int, int]:
     return found["fresh"], found["duplicates"]
 
 
-def writer(machine: Stack, shard: int) -> int | None:
-    """The process that holds the shard's lease."""
+def writer(machine: Stack, shard: int, group: Group = Group.ROLLUPS) -> int | None:
+    """The process that holds the shard's lease for the group."""
     with redis.Redis.from_url(machine.redis.url) as client:
-        token: Any = client.get(f"lease:rollups:{shard}")
+        token: Any = client.get(f"lease:{group}:{shard}")
     return int(token.split()[0].rpartition(b":")[2]) if token else None
 
 
@@ -109,6 +109,11 @@ def writers(machine: Stack) -> set[int]:
 def is_of(pid: int | None, machine: Stack) -> bool:
     """Whether the process is one of this machine's consumers."""
     return pid in writers(machine)
+
+
+def writes_all(machine: Stack) -> bool:
+    """Whether this machine counts, and keeps people, of every shard."""
+    return all(is_of(writer(machine, shard, group), machine) for shard in range(2) for group in Group)
 
 
 def cookies(machine: Stack) -> str:
@@ -150,22 +155,22 @@ def test_it_goes_on_with_all_shards_when_a_machine_dies(machines: tuple[Stack, S
     for name in dying.processes:
         dying.kill(name)
     receipt = send(other, token, some_events(2))["receipt"]
-    eventually(
-        lambda: all(is_of(writer(other, shard), other) for shard in range(2)), TAKEOVER_SECONDS, "all shards are taken"
-    )
+    eventually(lambda: writes_all(other), TAKEOVER_SECONDS, "all shards are taken")
     assert outcome(other, token, receipt) == (2, 0)
     dying.tend()
     dying.wait_until_ready()
 
 
 def test_it_hands_its_shards_over_when_it_is_stopped(machines: tuple[Stack, Stack]) -> None:
-    eventually(lambda: all(len(writers(machine)) == 2 for machine in machines), 60, "both machines have writers")
+    eventually(
+        lambda: all(len(writers(machine)) == 2 * len(Group) for machine in machines), 60, "both machines have writers"
+    )
     first, second = machines
     stopping, other = (first, second) if is_of(writer(first, 0), first) else (second, first)
     process = stopping.processes["consumers"].process
     assert process is not None
     process.send_signal(signal.SIGTERM)
     # Sooner than a lease would end by itself.
-    eventually(lambda: all(is_of(writer(other, shard), other) for shard in range(2)), LEASE_SECONDS - 3, "handed over")
+    eventually(lambda: writes_all(other), LEASE_SECONDS - 3, "handed over")
     assert process.wait(20) == 0
     stopping.tend()
