@@ -182,7 +182,8 @@ def reached(sets: Sequence[Sequence[Member]], asked: Span) -> list[Reached]:
         epochs = sorted({*seen[place], *engaged[place]})
         found.append(
             Reached(
-                _reach(seen[place], shown, reported[Audience.SEEN], members),
+                # Whoever engaged has seen it, also where a source tells no impressions.
+                _reach(seen[place], shown + engagements, reported[Audience.SEEN], members),
                 _reach(engaged[place], engagements, reported[Audience.ENGAGED], members),
                 shown,
                 named,

@@ -1,7 +1,7 @@
 """How audiences lie over each other: who is shared, what each Tweet added, how reach grew, who came back.
 
 Only people of one epoch (key) can be matched. Where a set holds people of several, the newest epoch is told. Of a set
-in which nobody was named, though something was shown, nothing is known: it shares an unreported number.
+in which nobody was named, though something happened, nothing is known: it shares an unreported number.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def weeks(handle: Handle, now: datetime, number: int = 12) -> list[Week]:
     for start, held in _by_start([whole(handle)], asked, Audience.SEEN, Grain.DAY).items():
         place = (start - first) // periods.WEEK
         by_week[place] = _joined(by_week[place], held)
-    unnamed = _shown_in(handle, first) - by_week.keys()
+    unnamed = _happened_in(handle, first) - by_week.keys()
     found = []
     for place in range(WEEKS_BEFORE, number + WEEKS_BEFORE):
         period = Period(first + place * periods.WEEK, first + (place + 1) * periods.WEEK)
@@ -150,9 +150,9 @@ def weeks(handle: Handle, now: datetime, number: int = 12) -> list[Week]:
     return found
 
 
-def _shown_in(handle: Handle, first: datetime) -> set[int]:
-    """In which weeks from the first on anything was shown."""
-    days = HandleRollup.objects.filter(handle=handle, grain=Grain.DAY, start__gte=first, impressions__gt=0)
+def _happened_in(handle: Handle, first: datetime) -> set[int]:
+    """In which weeks from the first on anything happened: who engaged has seen it, impressions told or not."""
+    days = HandleRollup.objects.filter(handle=handle, grain=Grain.DAY, start__gte=first)
     return {(start - first) // periods.WEEK for start in days.values_list("start", flat=True)}
 
 

@@ -144,10 +144,21 @@ def test_it_holds_exactly_those_of_the_widened_period(
         found, each = audience.reached([members, [audience.whole(northwind)]], asked)
         transaction.set_rollback(True)
     within = [event for event in events if datetime.fromtimestamp(event.occurred, UTC) in asked.period]
-    assert found.seen.people == len({event.person for event in within if event.code == SEEN})
-    assert found.engaged.people == len({event.person for event in within if event.code == LIKED})
+    seen, liked = ({event.person for event in within if event.code == code} for code in (SEEN, LIKED))
+    assert found.seen.people == (len(seen) if seen or not liked else None)
+    assert found.engaged.people == len(liked)
     assert found.impressions == found.named_impressions == sum(event.code == SEEN for event in within)
     assert each.seen == found.seen
+
+
+def test_it_knows_nobody_who_saw_where_only_engagements_are_told(northwind: Handle) -> None:
+    happen(northwind, Event(1, 0, LIKED, 60, person=7))
+    found = of(northwind, 0)
+    assert (found.seen, found.engaged.people, found.impressions) == (audience.UNREPORTED, 1, 0)
+    (step,) = overlap.growth([[Member(northwind.pk, Event(1, 0, 0, 0).tweet_id)]], audience.span(None, NOW))
+    assert (step.reach, step.new) == (audience.UNREPORTED, audience.UNREPORTED)
+    *_, this_week = overlap.weeks(northwind, NOW, 1)
+    assert this_week.reach == audience.UNREPORTED
 
 
 # --- how audiences lie over each other ----------------------------------------------------------------------
