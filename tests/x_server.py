@@ -12,8 +12,8 @@ Faults are answered to the next requests (of a path, where one is named). Limits
 from __future__ import annotations
 
 import json
+import select
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -230,7 +230,8 @@ class _Door(x_oauth.Handler):
                 self._serve(path, params)
 
     def _fail(self, fault: Fault) -> None:
-        time.sleep(fault.seconds)
+        # Silent for so long, or until who asked hangs up.
+        select.select([self.connection], [], [], fault.seconds)
         if fault.status == 0:
             self.close_connection = True
         else:

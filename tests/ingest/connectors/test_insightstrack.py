@@ -13,10 +13,8 @@ from metrics import stream
 from metrics.ingest.connectors import insightstrack
 from metrics.models import Audience, Outage, ReportedReach, Source, SourceState, Tweet
 from metrics.query.audience import Basis, Member, Reach, reached, span
-from metrics.stream import Cargo
-from metrics.vocabulary import snapshots as vocabulary
-from metrics.vocabulary.engagements import NAMES
 from metrics.vocabulary.snapshots import Part
+from tests.ingest.connectors.taking import becomes, ignores, taken, takes
 from tests.ingest.connectors.upstream import NOW, TWEET, Upstream, a_revoke, a_summary, a_tweet, in_parts
 from tests.ingest.scripted import Worked
 from tests.stack import eventually
@@ -39,36 +37,6 @@ def quiet_redis() -> Iterator[None]:
 def source(streamed: Source) -> Source:
     """A stream of all Tweets of @northwind."""
     return streamed
-
-
-def taken(source: Source) -> list[dict[str, Any]]:
-    """The snapshots that wait for their writer: what each says, by type, and of which part and when."""
-    rows: Any = stream.client().xrange(stream.stream_key(stream.shard_of(source.handle_id)))
-    found = []
-    for _, fields in rows:
-        for one in vocabulary.unpack(fields[Cargo.SNAPSHOTS.encode()]):
-            counts = {name: int(count) for name, count in zip(NAMES, one["counts"], strict=True) if count >= 0}
-            as_of = datetime.fromtimestamp(int(one["as_of"]) / 1e6, UTC)
-            found.append({"tweet": int(one["tweet_id"]), "part": Part(one["part"]), "as_of": as_of, **counts})
-    return found
-
-
-def takes(source: Source, number: int) -> list[dict[str, Any]]:
-    eventually(lambda: len(taken(source)) >= number, 10, f"{number} snapshots are taken")
-    assert len(taken(source)) == number
-    return taken(source)
-
-
-def becomes(source: Source, state: SourceState) -> None:
-    eventually(lambda: Source.objects.get(pk=source.pk).state == state, 10, f"the source is {state.label}")
-
-
-def ignores(source: Source, **kinds: int) -> None:
-    def told() -> bool:
-        day = source.days.first()
-        return day is not None and day.ignored == {name.replace("_", " "): number for name, number in kinds.items()}
-
-    eventually(told, 10, f"{kinds} are ignored")
 
 
 def test_it_takes_a_vendors_summary_as_both_parts_together(source: Source, upstream: Upstream) -> None:
@@ -305,50 +273,6 @@ def test_it_keeps_the_whole_text_of_a_long_tweet(source: Source, upstream: Upstr
         eventually(Tweet.objects.exists, 5, "the Tweet is kept")
     kept = Tweet.objects.get()
     assert (kept.text, kept.tags) == ("All of it.", ["all"])
-
-
-class TestAStreamOfSeveralHandles:
-    """Only what is known to be the handle's own is taken."""
-
-    @pytest.fixture(autouse=True)
-    def own_only(self, source: Source) -> None:
-        source.settings["tweets"] = "own"
-        source.save()
-
-    def test_it_takes_what_was_told_to_be_its_handles(self, source: Source, upstream: Upstream) -> None:
-        with Worked(source):
-            upstream.is_read()
-            upstream.say(a_tweet(), a_tweet("acme", TWEET + 1), a_summary(), a_summary(tweet_id=TWEET + 1))
-            assert takes(source, 1)[0]["tweet"] == TWEET
-            ignores(source, tweet_of_another_handle=1, summary_of_another_handle=1)
-
-    def test_it_takes_what_is_known_as_its_handles(self, source: Source, upstream: Upstream) -> None:
-        Tweet.objects.create(handle=source.handle, tweet_id=TWEET, created_at=NOW)
-        with Worked(source):
-            upstream.is_read()
-            upstream.say(a_summary(tweet_id=TWEET + 1), a_summary())
-            assert takes(source, 1)[0]["tweet"] == TWEET
-
-    def test_it_waits_until_it_is_told_whose_a_tweet_is(self, source: Source, upstream: Upstream) -> None:
-        with Worked(source):
-            upstream.is_read()
-            upstream.say(a_summary(favorites=8))
-            ignores(source, summary_of_an_unknown_Tweet=1)
-            assert taken(source) == []
-            upstream.say(a_tweet())
-            assert takes(source, 1)[0]["favorites"] == 8
-
-    def test_it_heeds_only_its_own_users_revoke(self, source: Source, upstream: Upstream) -> None:
-        with Worked(source) as worked:
-            upstream.is_read()
-            upstream.say(a_revoke("77"))
-            ignores(source, revoke_of_another_user=1)
-            upstream.say(a_tweet())
-            upstream.say(a_revoke("78"))
-            ignores(source, revoke_of_another_user=2)
-            assert not worked.is_over
-            upstream.say(a_revoke("77"))
-            becomes(source, SourceState.DISCONNECTED)
 
 
 def test_it_is_disconnected_when_access_is_revoked(source: Source, upstream: Upstream) -> None:
