@@ -57,7 +57,7 @@ def main() -> None:
     for line in sys.stdin:
         wanted, *given = json.loads(line)
         close_old_connections()  # the database may have been away since
-        print(json.dumps(TASKS[wanted](*given)), flush=True)  # noqa: T201
+        print(json.dumps(TASKS[wanted](*given)), flush=True)  # noqa: T201  the answer
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def kept(stack: Stack, tweet_id: int) -> Lifetimes:
             " WHERE grain = 4 AND tweet_id = %s",
             [tweet_id],
         ).fetchall()
-    return {(str(username), int(str(audience))): bytes(sketch) for username, audience, sketch in rows}  # type: ignore[arg-type]
+    return {(str(username), int(str(audience))): bytes(sketch) for username, audience, sketch in rows}
 
 
 def expected(load: Load) -> Lifetimes:

@@ -59,7 +59,7 @@ def tile(html: str, name: str) -> str:
 def rows(client: Client, tag: str = "spring", **given: Any) -> list[dict[str, str]]:
     answer = client.get(reverse("export_campaign", args=[tag]), given)
     assert answer.status_code == 200
-    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    text = b"".join(answer.streaming_content).decode()
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -231,7 +231,7 @@ def test_it_filters_the_file_and_the_api(
     a_campaign(northwind, "summer", {3: [1]})
     client.force_login(alice)
     answer = client.get(reverse("export_tweets", args=["northwind"]), {"range": "7d", "tag": "summer"})
-    assert len(b"".join(answer.streaming_content).decode().splitlines()) == 2  # type: ignore[attr-defined]
+    assert len(b"".join(answer.streaming_content).decode().splitlines()) == 2
     headers = {"Authorization": f"Bearer {read_token}"}
     told = Client(headers=headers).get("/api/v1/handles/northwind/tweets", {"range": "7d", "tag": "spring"}).json()
     assert [tweet["tags"] for tweet in told["tweets"]] == [["spring"]] * 3

@@ -50,7 +50,7 @@ def test_it_combines_sets_as_datasketches_does(some: list[int], others: list[int
 @given(crowds, st.randoms(use_true_random=False), st.integers(1, 5))
 def test_it_holds_the_same_whatever_the_order_batches_and_repeats(some: list[int], random: object, parts: int) -> None:
     mixed = [*some, *some[::3]]
-    random.shuffle(mixed)  # type: ignore[attr-defined]
+    random.shuffle(mixed)
     batches = [Sketch.of(mixed[place::parts]) for place in range(parts)]
     merged = NOBODY
     for batch in [*batches, *batches]:

@@ -30,7 +30,7 @@ def drop_known(counted: Counted, handle_id: int, source_id: int) -> Counted:
     keep = _with_the_one_before(sorted_, more) | (last_said(sorted_, handle_id, source_id)[1] > 0)
     sorted_.counts = np.where(keep, sorted_.counts, UNSAID)
     kept = sorted_.where((sorted_.counts != UNSAID).any(axis=1))
-    return kept.where(np.lexsort((kept.as_of_us, kept.lines)))  # type: ignore[arg-type]
+    return kept.where(np.lexsort((kept.as_of_us, kept.lines)))  # type: ignore[arg-type]  # places serve too
 
 
 def _with_the_one_before(counted: Counted, more: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Counts:

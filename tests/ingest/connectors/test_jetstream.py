@@ -91,7 +91,7 @@ class CrashingShift(Listening):
 
     crashes: set[int]
 
-    async def take(self, delivery, cursor=None):  # type: ignore[no-untyped-def]
+    async def take(self, delivery, cursor=None):
         number = len(self.deliveries) + 1
         if number in self.crashes:
             self.crashes.discard(number)

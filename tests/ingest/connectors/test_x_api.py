@@ -113,7 +113,7 @@ def test_it_takes_null_and_vanished_fields_for_unsaid(x: X, bench: Bench, gone: 
 
 def test_it_adds_up_the_videos_of_a_tweet(x: X, bench: Bench) -> None:
     whole = {f"playback_{share}_count": 100 - share for share in (0, 25, 50, 75, 100)}
-    x.add(XTweet(HOURS_AGO, COUNTS, PROMOTED, videos=[whole, whole | {"playback_75_count": None}]))  # type: ignore[dict-item]
+    x.add(XTweet(HOURS_AGO, COUNTS, PROMOTED, videos=[whole, whole | {"playback_75_count": None}]))
     run(bench)
     found = said(bench)[HOURS_AGO, False]
     assert (found["video_starts"], found["video_viewed_25"], found["video_viewed_50"]) == (200, 150, 100)

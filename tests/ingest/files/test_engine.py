@@ -56,7 +56,7 @@ def figures(file: FileImport) -> tuple[str, int, int, int, int]:
 
 def test_it_goes_from_the_upload_to_the_report(northwind: Handle, django_capture_on_commit_callbacks: object) -> None:
     file = uploaded(northwind, ACTIVITY)
-    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+    with django_capture_on_commit_callbacks(execute=True):
         engine.finish_upload(file)
     assert (file.state, asked()) == (ImportState.READING, 1)
     told: list[tuple[str, int]] = []
@@ -65,7 +65,7 @@ def test_it_goes_from_the_upload_to_the_report(northwind: Handle, django_capture
     assert (file.state, file.format, file.rows) == (ImportState.READY, "x_tweet_activity", 4)
     assert file.preview["handle"] == "northwind"
     assert (Tweet.objects.count(), stream.backlog(stream.shard_of(northwind.pk))) == (0, 0)
-    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+    with django_capture_on_commit_callbacks(execute=True):
         engine.start(file)
     assert asked() == 2
     engine.work(file.pk, lambda now: told.append((now.state, now.read)))

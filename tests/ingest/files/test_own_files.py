@@ -62,13 +62,13 @@ def happened(northwind: Handle, count: Count) -> None:
 
 def written(folder: Path, name: str, kind: str, rows: Iterable[list[object]]) -> Path:
     path = folder / name
-    path.write_bytes(b"".join(encoded(COLUMNS[kind], rows, bom=True)))  # type: ignore[arg-type]
+    path.write_bytes(b"".join(encoded(COLUMNS[kind], rows, bom=True)))
     return path
 
 
 def tweets_csv(handle: Handle, folder: Path) -> Path:
     query = params.parse({"range": "7d"}, handle, NOW)
-    return written(folder, "northwind_tweets_20260101_20260108.csv", "tweets", tweet_rows(query))  # type: ignore[arg-type]
+    return written(folder, "northwind_tweets_20260101_20260108.csv", "tweets", tweet_rows(query))
 
 
 def series_csv(handle: Handle, folder: Path, grain: str) -> Path:
@@ -76,7 +76,7 @@ def series_csv(handle: Handle, folder: Path, grain: str) -> Path:
     assert tweet is not None
     query = story.parse_tweet({"grain": grain, "zone": "Asia/Kathmandu"}, tweet, NOW, 10_000)
     name = f"northwind_tweet_{TWEET}_20260101_20260108.csv"
-    return written(folder, name, "tweet_series", tweet_series_rows(query))  # type: ignore[arg-type]
+    return written(folder, name, "tweet_series", tweet_series_rows(query))
 
 
 def lifetime(handle: Handle) -> Counts:

@@ -103,7 +103,7 @@ def _content_row(post: Post) -> list[str]:
 
 def _written(header: Iterable[str], rows: Iterable[list[str]], quoting: int) -> Iterator[bytes]:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=quoting, lineterminator="\r\n")  # type: ignore[arg-type]
+    writer = csv.writer(text, quoting=quoting, lineterminator="\r\n")
     writer.writerow(header)
     for row in rows:
         writer.writerow(row)
